@@ -1,0 +1,1 @@
+"""What travels and what is kept: encodings, transactions, headers, certificates, trees and proofs. Pure."""
