@@ -1,0 +1,1 @@
+"""HTTP and WebSocket: routes and schemas over a `NodeService` (see `ports`)."""

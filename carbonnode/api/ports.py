@@ -1,0 +1,85 @@
+"""What the API needs from the node that serves it. `node/service.py` implements it (structurally: it need not import this module).
+
+The types live in `carbonnode.chain.service`. Every method may raise `chain.service.ServiceRefusal` (its code decides the HTTP status) or any
+other `CarbonnodeError` (an `InvalidTransaction` or `ContractError` becomes 400/422 with its code); anything else is a bug and becomes 500.
+All answers are about certified heights only. `sender` is the authenticated key of the asker, or `ANONYMOUS`.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from carbonnode.chain.service import BlockInfo, ContractAbi, EventRecord, Health, NodeStatus, SubmitResult, TransactionStatus
+from carbonnode.chain.values import Value
+from carbonnode.ledger.results import ViewResult
+
+
+class NodeService(Protocol):
+    """A running node, seen by its clients."""
+
+    @property
+    def chain_id(self) -> bytes:
+        """32 bytes."""
+        ...
+
+    def now_ms(self) -> int:
+        """The node's clock, ms since the epoch: for the window of signed requests."""
+        ...
+
+    async def status(self) -> NodeStatus:
+        """The node at a glance; cheap, asked often."""
+        ...
+
+    async def health(self) -> Health:
+        """Liveness and readiness; never raises."""
+        ...
+
+    async def metrics(self) -> bytes:
+        """Prometheus text exposition format 0.0.4."""
+        ...
+
+    async def genesis(self) -> bytes:
+        """The genesis file's bytes (JSON)."""
+        ...
+
+    async def block(self, height: int) -> BlockInfo:
+        """A certified block. Refuses `not-found` above the certified height, `pruned` below what this node keeps."""
+        ...
+
+    async def blocks(self, first: int, count: int) -> Sequence[BlockInfo]:
+        """Up to `count` (at most 100) certified blocks from height `first` upwards; fewer where the chain ends."""
+        ...
+
+    async def submit(self, raw: Sequence[bytes]) -> Sequence[SubmitResult]:
+        """Admit wire transactions (at most 2,000); one result each, in order; a bad one doesn't harm the others."""
+        ...
+
+    async def transactions(self, tx_ids: Sequence[bytes], *, wait_ms: int, sender: bytes) -> Sequence[TransactionStatus]:
+        """Status of each (at most 2,000). With `wait_ms` > 0 returns when all are final, expired or unknown, or after that time."""
+        ...
+
+    async def proof(self, tx_id: bytes) -> bytes:
+        """The proof file (`chain.proof.TransactionProof.to_json`) of a final transaction. Refuses `not-found`, `not-ready` (not final yet)."""
+        ...
+
+    async def contracts(self) -> Sequence[str]:
+        """Names of the installed contracts, sorted."""
+        ...
+
+    async def abi(self, contract: str) -> ContractAbi:
+        """The interface of a contract. Refuses `not-found`."""
+        ...
+
+    async def query(self, contract: str, view: str, args: tuple[Value, ...], *, sender: bytes, height: int | None) -> ViewResult:
+        """Run a view at a certified height (the last by default). Refuses `not-found`, `pruned`, `forbidden`, `busy`; a view that aborts is an answer."""
+        ...
+
+    async def entity_of(self, key: bytes) -> str:
+        """The entity id that `key` acts for, or "" when it is none's."""
+        ...
+
+    def subscribe(self, entity: str, first_height: int | None) -> AsyncIterator[EventRecord]:
+        """Certified events, public ones and, if `entity` isn't "", those addressed to it; from `first_height` on, or from now.
+
+        The iterator ends when the node stops, and is closed by its reader. A reader that is too slow gets `ServiceRefusal("overloaded")`.
+        """
+        ...
