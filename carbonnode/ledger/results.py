@@ -56,7 +56,7 @@ class ExecutedBlock(Wire, frozen=True):
 
 def leaves(salts: Sequence[bytes], items: Sequence[Receipt] | Sequence[Event]) -> list[bytes]:
     """Leaf hashes of blinded leaves: hash(0x00 || salt || encoding)."""
-    return [leaf_hash(salt + item.encoded) for salt, item in zip(salts, items, strict=True)]
+    return [leaf_hash(salt + encode(item)) for salt, item in zip(salts, items, strict=True)]
 
 
 class ViewResult(Wire, frozen=True):

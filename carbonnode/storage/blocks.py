@@ -1,0 +1,161 @@
+"""The block store: certified blocks, their certificates and the transaction index, one atomic write a block.
+
+A block is stored only with its certificate. The header carries its parent's hash, so the store is a hash chain, checked at start (its last
+blocks) and in full by `carbonnode verify-store`.
+"""
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+from carbonnode.chain.certificate import Certificate
+from carbonnode.chain.codec import Wire, decode, encode
+from carbonnode.chain.header import Header
+from carbonnode.chain.ports import KV
+from carbonnode.errors import InvalidBlock, InvariantViolation, StorageError
+from carbonnode.storage.crashpoints import CrashPoints
+
+T = TypeVar("T", bound=Wire)
+
+MAX_RECORD_BYTES = 256 * 1024 * 1024
+START_CHECK_BLOCKS = 256
+_HEIGHT = b"m/height"
+_REPAIR = "run `carbonnode verify-store`, or restore a backup with `carbonnode restore`"
+
+
+class StoredBlock(Wire, frozen=True):
+    """A certified block as it lies on disk.
+
+    `batch` are the batch's canonical bytes, `transactions` the raw kept transactions in order, `outcome` the encoded
+    `ledger.results.ExecutedBlock` (opaque here). Height 0 has no certificate: genesis itself is trusted.
+    """
+
+    header: Header
+    header_hash: bytes
+    batch: bytes
+    transactions: tuple[bytes, ...]
+    outcome: bytes
+    certificate: Certificate | None
+
+
+class TransactionPlace(Wire, frozen=True):
+    """Where a transaction stands: height and index among the block's kept transactions."""
+
+    height: int
+    index: int
+
+
+class _Stem(Wire, frozen=True):
+    header: Header
+    header_hash: bytes
+    certificate: Certificate | None
+
+
+class _Content(Wire, frozen=True):
+    batch: bytes
+    transactions: tuple[bytes, ...]
+    outcome: bytes
+
+
+def _key(kind: bytes, height: int) -> bytes:
+    return kind + height.to_bytes(8, "big")
+
+
+class BlockStore:
+    """Blocks 0..height over a KV that this process owns."""
+
+    def __init__(self, kv: KV, crash: CrashPoints | None = None) -> None:
+        """Raises `StorageError` if the stored height is unreadable."""
+        self._kv = kv
+        self._crash = crash or CrashPoints()
+        raw = kv.get(_HEIGHT)
+        if raw is not None and len(raw) != 8:
+            raise StorageError(f"the block store's height record is damaged: {_REPAIR}", code="corrupt")
+        self.height = -1 if raw is None else int.from_bytes(raw, "big")
+        """The last stored height, -1 when empty."""
+        self.tip_hash = b"" if raw is None else self._stem(self.height).header_hash
+        """The last stored header's hash."""
+
+    def put(self, block: StoredBlock, ids: tuple[bytes, ...], *, sync: bool = True) -> None:
+        """Append a block; `ids` are the transaction ids of `block.transactions`. Storing the same block again changes nothing.
+
+        Raises `InvariantViolation` for a gap, a foreign parent or another block at a stored height: consensus was broken, or our code is.
+        """
+        height = block.header.height
+        if height <= self.height:
+            if self._stem(height).header_hash != block.header_hash:
+                raise InvariantViolation(f"another block than the stored one was certified at height {height}: stop and compare the nodes' stores")
+            return
+        if height != self.height + 1 or (height > 0 and block.header.parent != self.tip_hash):
+            raise InvariantViolation(f"block {height} doesn't follow block {self.height} of this store")
+        if len(ids) != len(block.transactions) or (height > 0 and block.certificate is None):
+            raise InvariantViolation(f"block {height} lacks transaction ids or its certificate")
+        puts = [
+            (_key(b"s/", height), encode(_Stem(block.header, block.header_hash, block.certificate))),
+            (_key(b"b/", height), encode(_Content(block.batch, block.transactions, block.outcome))),
+            (_HEIGHT, height.to_bytes(8, "big")),
+        ]
+        puts += [(b"t/" + tx_id, encode(TransactionPlace(height, index))) for index, tx_id in enumerate(ids)]
+        self._crash.reach("blockstore.before")
+        self._kv.write(puts, sync=sync)
+        self._crash.reach("blockstore.after")
+        self.height = height
+        self.tip_hash = block.header_hash
+
+    def block(self, height: int) -> StoredBlock:
+        """The block at `height`. Raises `StorageError` if it isn't there or is damaged."""
+        stem = self._stem(height)
+        content = self._record(b"b/", height, _Content)
+        return StoredBlock(stem.header, stem.header_hash, content.batch, content.transactions, content.outcome, stem.certificate)
+
+    def header(self, height: int) -> Header:
+        """The header at `height`. Raises `StorageError`."""
+        return self._stem(height).header
+
+    def certificate(self, height: int) -> Certificate | None:
+        """The certificate of `height`, None for height 0. Raises `StorageError`."""
+        return self._stem(height).certificate
+
+    def headers(self, start: int, stop: int) -> Iterator[tuple[Header, bytes, Certificate | None]]:
+        """Header, header hash and certificate of the heights start <= h < stop that are stored."""
+        for height in range(max(start, 0), min(stop, self.height + 1)):
+            stem = self._stem(height)
+            yield stem.header, stem.header_hash, stem.certificate
+
+    def transaction(self, tx_id: bytes) -> TransactionPlace | None:
+        """Where a transaction stands, or None. Raises `StorageError` if its index entry is damaged."""
+        raw = self._kv.get(b"t/" + tx_id)
+        if raw is None:
+            return None
+        try:
+            return decode(raw, TransactionPlace)
+        except InvalidBlock as error:
+            raise StorageError(f"the index entry of transaction {tx_id.hex()} is damaged ({error}): {_REPAIR}", code="corrupt") from None
+
+    def verify_chain(self, start: int | None = None) -> None:
+        """Check that headers from `start` (by default the last few hundred) hash to what is recorded and link to their parents.
+
+        Raises `StorageError` that names the first height which is off.
+        """
+        first = max(0, self.height - START_CHECK_BLOCKS) if start is None else start
+        parent = self._stem(first - 1).header_hash if first > 0 and self.height >= 0 else None
+        for height in range(first, self.height + 1):
+            stem = self._stem(height)
+            if stem.header.hash != stem.header_hash or stem.header.height != height:
+                raise StorageError(f"block {height} is damaged: its header doesn't hash to the recorded hash: {_REPAIR}", code="corrupt")
+            if parent is not None and stem.header.parent != parent:
+                raise StorageError(f"block {height} doesn't link to block {height - 1}: {_REPAIR}", code="corrupt")
+            if height > 0 and (stem.certificate is None or stem.certificate.header_hash != stem.header_hash):
+                raise StorageError(f"block {height} has no certificate for its header: {_REPAIR}", code="corrupt")
+            parent = stem.header_hash
+
+    def _stem(self, height: int) -> _Stem:
+        return self._record(b"s/", height, _Stem)
+
+    def _record(self, kind: bytes, height: int, type_: type[T]) -> T:
+        raw = self._kv.get(_key(kind, height))
+        if raw is None:
+            raise StorageError(f"block {height} isn't in the store, which ends at {self.height}", code="missing")
+        try:
+            return decode(raw, type_, max_bytes=MAX_RECORD_BYTES)
+        except InvalidBlock as error:
+            raise StorageError(f"block {height} is damaged ({error}): {_REPAIR}", code="corrupt") from None
