@@ -45,7 +45,7 @@ def decode(data: bytes, kind: type[T], *, max_bytes: int = MAX_BYTES) -> T:
         raise InvalidBlock(f"{_name(kind)} has {len(data)} bytes, more than the {max_bytes} allowed: refused unread", code="too-large")
     try:
         value = _decoder(kind).decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidBlock(f"not a valid {_name(kind)}: {error}", code="malformed") from None
     if _encoder.encode(value) != data:
         raise InvalidBlock(f"{_name(kind)} isn't in canonical form: encode it with the shortest MessagePack forms", code="not-canonical")

@@ -82,7 +82,7 @@ def root_from_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes
 
 def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], expected_root: bytes, hash_: Hash = blake2b_256) -> bool:
     """Whether leaf hash `leaf` stands at `index` of the tree of `size` leaves with this root."""
-    return root_from_inclusion(leaf, index, size, path, hash_) == expected_root
+    return len(leaf) == len(hash_(b"")) and root_from_inclusion(leaf, index, size, path, hash_) == expected_root
 
 
 def consistency_path(leaves: Sequence[bytes], first: int, hash_: Hash = blake2b_256) -> tuple[bytes, ...]:
@@ -103,13 +103,14 @@ def _subproof(leaves: Sequence[bytes], first: int, hash_: Hash, *, whole: bool) 
 
 
 def verify_consistency(first: int, second: int, first_root: bytes, second_root: bytes, path: Sequence[bytes], hash_: Hash = blake2b_256) -> bool:
-    """Whether the tree of `first` leaves is a prefix of the one of `second` (RFC 9162, 2.1.4.2)."""
-    if not 0 <= first <= second:
+    """Whether the tree of `first` leaves is a prefix of the one of `second` (RFC 9162, 2.1.4.2).
+
+    The empty prefix proves nothing and is refused.
+    """
+    if not 0 < first <= second:
         return False
     if first == second:
         return not path and first_root == second_root
-    if first == 0:
-        return not path and first_root == hash_(b"")
     hashes = list(path)
     if first & (first - 1) == 0:
         hashes.insert(0, first_root)
@@ -133,3 +134,14 @@ def verify_consistency(first: int, second: int, first_root: bytes, second_root: 
         position >>= 1
         last >>= 1
     return last == 0 and old == first_root and new == second_root
+
+
+def tree_head(leaves: Sequence[bytes], hash_: Hash = blake2b_256) -> bytes:
+    """What headers hold: hash(0x02 || number of leaves, 8 bytes || root), so that a proof can't misstate how many there are."""
+    return hash_(b"\x02" + len(leaves).to_bytes(8, "big") + root_of_leaf_hashes(leaves, hash_))
+
+
+def verify_in_head(leaf: bytes, index: int, size: int, path: Sequence[bytes], head: bytes, hash_: Hash = blake2b_256) -> bool:
+    """Whether leaf hash `leaf` stands at `index` of the `size` leaves under this `tree_head`."""
+    root_ = root_from_inclusion(leaf, index, size, path, hash_)
+    return root_ is not None and hash_(b"\x02" + size.to_bytes(8, "big") + root_) == head

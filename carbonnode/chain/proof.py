@@ -13,7 +13,7 @@ from carbonnode.chain.certificate import Certificate, verify_certificate
 from carbonnode.chain.codec import decode
 from carbonnode.chain.genesis import Genesis
 from carbonnode.chain.header import Header
-from carbonnode.chain.merkle import leaf_hash, verify_inclusion
+from carbonnode.chain.merkle import leaf_hash, verify_in_head
 from carbonnode.chain.receipt import Receipt, Status
 from carbonnode.chain.transaction import Transaction
 from carbonnode.chain.validators import Validator, ValidatorSet
@@ -88,9 +88,12 @@ class VerifiedTransaction(msgspec.Struct, frozen=True):
 def parse_proof(data: bytes) -> TransactionProof:
     """Read a proof file's bytes. Raises `InvalidBlock`."""
     try:
-        return msgspec.json.decode(data, type=TransactionProof)
-    except msgspec.DecodeError as error:
+        proof = msgspec.json.decode(data, type=TransactionProof)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidBlock(f"not a carbonnode proof file: {error}", code="malformed") from None
+    if msgspec.json.encode(proof) != msgspec.json.encode(msgspec.json.decode(data)):
+        raise InvalidBlock("the proof file isn't in the form that carbonnode writes: fetch it again", code="not-canonical")
+    return proof
 
 
 def validators_after(genesis: Genesis, changes: Sequence[ValidatorChange]) -> ValidatorSet:
@@ -135,14 +138,14 @@ def verify_proof(proof: TransactionProof, genesis: Genesis) -> VerifiedTransacti
     if transaction.body.chain_id != genesis.chain_id or not transaction.verify_signature():
         raise InvalidBlock("the transaction's signature doesn't verify for this chain", code="signature")
     place = proof.transaction_path
-    if not verify_inclusion(leaf_hash(transaction.wire_hash), place.index, place.size, place.path, header.transactions_root):
+    if not verify_in_head(leaf_hash(transaction.wire_hash), place.index, place.size, place.path, header.transactions_root):
         raise InvalidBlock("the transaction isn't under the header's transactions root", code="transaction-path")
     receipt = decode(proof.receipt, Receipt)
     if receipt.tx_id != transaction.id:
         raise InvalidBlock("the receipt belongs to another transaction", code="receipt")
     place = proof.receipt_path
     leaf = leaf_hash(proof.receipt_salt + proof.receipt)
-    if len(proof.receipt_salt) != SALT_BYTES or not verify_inclusion(leaf, place.index, place.size, place.path, header.receipts_root):
+    if len(proof.receipt_salt) != SALT_BYTES or not verify_in_head(leaf, place.index, place.size, place.path, header.receipts_root):
         raise InvalidBlock("the receipt isn't under the header's receipts root", code="receipt-path")
     signers = tuple(validators[index].name for index, _ in proof.certificate.votes)
     return VerifiedTransaction(transaction, receipt, header, proof.certificate, signers)

@@ -28,7 +28,8 @@ class Credentials(msgspec.Struct, frozen=True):
 
 def view_bytes(chain_id: bytes, sender: bytes, time_ms: int, contract: str, view: str, args: Sequence[values.Value], height: int | None) -> bytes:
     """What is signed to query a view as `sender`."""
-    digest = blake2b_256(values.encode_value(tuple(args)))
+    # Length-prefixed one by one: wrapping them in one tuple would cost a level of the nesting limit.
+    digest = blake2b_256(signing_bytes("args", *[values.encode_value(arg) for arg in args]))
     at = b"" if height is None else height.to_bytes(8, "big")
     return signing_bytes(_VIEW, chain_id, sender, time_ms, contract.encode(), view.encode(), digest, at)
 

@@ -98,7 +98,7 @@ class Transaction:
             raise InvalidTransaction(f"a transaction of {len(raw)} bytes exceeds {MAX_TX_BYTES}: split its calls", code="too-large")
         try:
             wire = _tx_decoder.decode(raw)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidTransaction(f"not a transaction: {error}", code="malformed") from None
         if len(wire.signature) != SIGNATURE_BYTES or _encoder.encode(wire) != raw:
             raise InvalidTransaction("a transaction isn't in canonical form", code="not-canonical")
@@ -140,7 +140,7 @@ _body_decoder = msgspec.msgpack.Decoder(WireBody)
 def _decode_body(data: bytes) -> Body:
     try:
         wire = _body_decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidTransaction(f"not a transaction body: {error}", code="malformed") from None
     if _encoder.encode(wire) != data:
         raise InvalidTransaction("a transaction body isn't in canonical form", code="not-canonical")

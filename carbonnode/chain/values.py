@@ -86,7 +86,7 @@ def decode_value(data: bytes) -> Value:
     """The value of canonical bytes. Raises `InvalidTransaction` if they aren't canonical."""
     try:
         wire = _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _fail(f"not a contract value: {error}") from None
     if _encoder.encode(wire) != data:
         raise _fail("a contract value isn't in canonical form")
