@@ -1,0 +1,86 @@
+# carbonnode: `make devnet` shows it, `make test` proves it, `make help` lists the rest.
+SHELL := /bin/sh
+VENV ?= .venv
+PY := $(VENV)/bin/python
+CARBONNODE := $(PY) -m carbonnode
+DIR ?= .devnet
+SEED ?= 1
+STEPS ?= 2000
+PYTEST_ARGS ?=
+JOBS ?= 2
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup devnet demo stop status clean test unit functional check types lint arch sim seeds bench gas interop soak wheel lock trace
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+
+setup: ## creates .venv from the hashed lock (CPython 3.11 or 3.12)
+	@sh scripts/setup-env $(VENV)
+
+devnet: ## four validators and a user node on this machine, one market year, live; leaves the network running
+	@echo "carbonnode: a carbon market on a four-validator network; first the environment, then the network, then one market year"
+	@$(MAKE) --no-print-directory setup
+	@$(CARBONNODE) devnet up --dir $(DIR) --if-running keep
+	@$(CARBONNODE) devnet demo --dir $(DIR)
+
+demo: setup ## the market year on the network that runs
+	@$(CARBONNODE) devnet demo --dir $(DIR)
+
+status: setup ## the network's nodes
+	@$(CARBONNODE) devnet status --dir $(DIR)
+
+stop: ## ends the network's processes; data stays
+	@if [ -x $(PY) ] && [ -f $(DIR)/devnet.json ]; then $(CARBONNODE) devnet down --dir $(DIR); else echo "no network in $(DIR)"; fi
+
+clean: stop ## stop, then removes the network's data and build products (never .venv)
+	rm -rf $(DIR) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+	find carbonnode tests scripts contracts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+test: setup ## the whole suite: unit, property, golden, simulation, vectors, functional
+	@$(PY) -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+
+unit: setup ## only what needs no process and no network
+	@$(PY) -m pytest -n $(JOBS) -m "not functional and not slow" $(PYTEST_ARGS)
+
+functional: setup ## only tests that start real nodes
+	@$(PY) -m pytest -m functional $(PYTEST_ARGS)
+
+check: types lint arch ## types, lint, architecture
+
+types: setup
+	@$(PY) -m mypy
+
+lint: setup
+	@$(PY) -m ruff check carbonnode tests scripts setup.py
+
+arch: setup
+	@$(PY) -m pytest -q -p no:cacheprovider tests/test_architecture.py
+
+sim: setup ## one simulated run of consensus: make sim SEED=7 STEPS=2000
+	@$(CARBONNODE) sim --seed $(SEED) --steps $(STEPS)
+
+seeds: setup ## 500 seeds of the simulator
+	@$(PY) scripts/sim_seeds.py
+
+bench: setup ## throughput, latency, fail-over; writes build/bench.json (QUICK=1: one short run)
+	@$(PY) scripts/bench.py
+
+gas: setup ## measures the gas schedule against time
+	@$(PY) scripts/gas.py
+
+interop: setup ## a js-libp2p client against a node (needs npm)
+	@$(PY) -m pytest -m interop tests/interop $(PYTEST_ARGS)
+
+soak: setup ## the market year again and again while validators are killed
+	@$(PY) scripts/soak.py
+
+wheel: setup ## builds dist/*.whl and installs it into empty environments as a test
+	@sh scripts/check_wheel.sh
+
+lock: ## renews requirements/*.lock (needs uv)
+	@scripts/lock.sh
+
+trace: setup ## which requirement is covered by which test; open ones are named
+	@$(PY) scripts/requirements_report.py
