@@ -1,0 +1,126 @@
+"""A checked contract: its source, hash and interface. Running it needs a `Machine`, which links it to its own gas cell."""
+
+import ast
+from collections.abc import Mapping
+from enum import Enum
+
+import msgspec
+
+from carbonnode.chain.hashing import blake2b_256
+from carbonnode.chain.values import Scalar
+from carbonnode.errors import ContractError
+from carbonnode.vm.checker import analyse
+from carbonnode.vm.diagnostics import Diagnostic
+from carbonnode.vm.program import FunctionInfo, Program, StorageInfo, Wanted
+
+
+class ContractRefused(ContractError):
+    """The checker refused a source; `errors` says where and why."""
+
+    code = "contract-refused"
+
+    def __init__(self, name: str, errors: tuple[Diagnostic, ...]) -> None:
+        shown = "; ".join(str(error) for error in errors[:3])
+        super().__init__(f"contract {name!r} is refused by the checker: {shown}")
+        self.errors = errors
+
+
+class Kind(Enum):
+    """How a function may be called from outside."""
+
+    EXPORT = "export"
+    VIEW = "view"
+    INIT = "init"
+
+
+class Parameter(msgspec.Struct, frozen=True, gc=False):
+    """A positional parameter: name, and type as written (`int`, `str`, `bytes`, `bool`, `tuple`)."""
+
+    name: str
+    type: str
+
+
+class Method(msgspec.Struct, frozen=True, gc=False):
+    """A function of the interface. `doc` is its docstring, `returns` its type as written."""
+
+    name: str
+    kind: Kind
+    parameters: tuple[Parameter, ...]
+    returns: str
+    doc: str = ""
+    line: int = 0
+
+
+class StorageShape(msgspec.Struct, frozen=True, gc=False):
+    """A `Map` (with key types) or a `Var` (without), as declared."""
+
+    name: str
+    keys: tuple[str, ...]
+    value: str
+
+
+class Abi(msgspec.Struct, frozen=True, gc=False):
+    """The interface of a contract."""
+
+    exports: Mapping[str, Method]
+    views: Mapping[str, Method]
+    init: Method | None
+    storage: tuple[StorageShape, ...]
+    doc: str = ""
+
+    def method(self, name: str) -> Method | None:
+        """The export or view of this name."""
+        return self.exports.get(name) or self.views.get(name)
+
+
+class Contract:
+    """A contract that the checker accepted. Immutable; equal in identity only."""
+
+    __slots__ = ("abi", "constants", "key", "name", "program", "source", "source_hash")
+
+    def __init__(self, name: str, source: bytes, program: Program) -> None:
+        self.name = name
+        self.source = source
+        self.source_hash = blake2b_256(source)
+        self.key = (name, self.source_hash)
+        self.program = program
+        self.constants: Mapping[str, Scalar | tuple[object, ...]] = program.constants
+        self.abi = _abi(program)
+
+
+def compile_contract(name: str, source: bytes) -> Contract:
+    """Check a source and read its interface. Raises `ContractRefused` with the diagnostics."""
+    if not is_contract_name(name):
+        problem = Diagnostic(1, 1, "contract-name", "a contract's name is 1 to 64 of a-z, 0-9 and _, and starts with a letter")
+        raise ContractRefused(name, (problem,))
+    program, errors = analyse(source)
+    if program is None:
+        raise ContractRefused(name, errors)
+    return Contract(name, source, program)
+
+
+def is_contract_name(name: str) -> bool:
+    """Whether a contract may have this name."""
+    return 1 <= len(name) <= 64 and name.isascii() and name[0].islower() and all(c.islower() or c.isdigit() or c == "_" for c in name)
+
+
+def _abi(program: Program) -> Abi:
+    methods = {name: _method(info) for name, info in program.functions.items() if info.wanted is not Wanted.INTERNAL}
+    of_kind = {kind: {n: m for n, m in methods.items() if m.kind is kind} for kind in Kind}
+    return Abi(
+        exports=of_kind[Kind.EXPORT],
+        views=of_kind[Kind.VIEW],
+        init=next(iter(of_kind[Kind.INIT].values()), None),
+        storage=tuple(_shape(info) for info in program.storage.values()),
+        doc=program.doc,
+    )
+
+
+def _method(info: FunctionInfo) -> Method:
+    parameters = tuple(Parameter(name, kind.value) for name, kind in info.parameters)
+    doc = ast.get_docstring(info.node, clean=True) or ""
+    return Method(info.name, Kind(info.wanted.value), parameters, info.returns.value, doc, info.node.lineno)
+
+
+def _shape(info: StorageInfo) -> StorageShape:
+    return StorageShape(info.name, tuple(kind.value for kind in info.keys), info.value.value)
