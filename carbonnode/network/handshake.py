@@ -13,6 +13,7 @@ Any side may send REFUSED (code, message) instead, and closes.
 
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import TypeVar
 
 import msgspec
 
@@ -29,6 +30,8 @@ MAX_HELLO_BYTES = 2 * MAX_CREDENTIAL_BYTES
 NONCE_BYTES = 32
 INSTANCE_BYTES = 16
 MAX_REFUSAL_BYTES = 4096
+
+T = TypeVar("T")
 
 HANDSHAKE_CAPS: dict[int, int] = {
     FrameKind.HELLO: MAX_HELLO_BYTES,
@@ -57,7 +60,7 @@ class Proof(msgspec.Struct, frozen=True):
     signature: bytes
 
 
-class RefusedByPeer(Exception):  # noqa: N818 - an outcome with a name of its own, not an error of ours
+class RefusedByPeer(Exception):
     """The other side refused us."""
 
     def __init__(self, refusal: Refusal) -> None:
@@ -185,7 +188,7 @@ def _read_refusal(payload: bytes) -> Refusal:
         return Refusal(RefusalCode.BAD_HANDSHAKE, "the peer refused in an unreadable way")
 
 
-def _read[T](payload: bytes, kind: type[T]) -> T:
+def _read(payload: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(payload, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

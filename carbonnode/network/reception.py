@@ -43,7 +43,7 @@ class Reception:
         try:
             self._handler.on_frames(link.identity, Channel(stream), frames)
         finally:
-            self._took(link, size)
+            self._took(link, stream, size)
 
     def sync_frames(self, link: LinkHandle, frames: list[Frame], size: int) -> None:
         """Requests and answers."""
@@ -51,7 +51,7 @@ class Reception:
             for kind, payload in frames:
                 self._desk.take(link, kind, payload, self._put_reply)
         finally:
-            self._took(link, size)
+            self._took(link, StreamId.SYNC, size)
 
     def redial(self, name: str, outcome: str) -> None:
         """A dial failed."""
@@ -62,8 +62,8 @@ class Reception:
         """One side refused the other."""
         self._handler.on_refused(address, refusal, inbound)
 
-    def _took(self, link: LinkHandle, size: int) -> None:
-        link.taken += size
-        resume = link.resume
+    def _took(self, link: LinkHandle, stream: StreamId, size: int) -> None:
+        link.taken[stream] += size
+        resume = link.resumes[stream]
         if resume is not None:
             resume()

@@ -7,7 +7,7 @@ from time import monotonic
 
 from carbonnode.chain.signing import KeySigner
 from carbonnode.errors import ConfigError, RemoteError
-from carbonnode.network.config import NetworkConfig
+from carbonnode.network.config import NetworkConfig, PeerAddress
 from carbonnode.network.handler import NetworkHandler, RequestHandler, VerifyPeer
 from carbonnode.network.hostthread import run_host_thread
 from carbonnode.network.metrics import NetworkCounters
@@ -145,23 +145,36 @@ class Network:
     def peers(self) -> list[PeerStatus]:
         """One row per live link and per configured peer without one, by name."""
         rows = [self._row(link) for link in self._links.values()]
-        for peer in self.config.peers:
-            if peer.name not in self._links:
-                rows.append(
-                    PeerStatus(
-                        name=peer.name, transport_key=peer.transport_key, address=f"{peer.host}:{peer.port}",
-                        blocked=peer.name in self._blocked, last_error=self._reception.last_error.get(peer.name, ""),
-                    )
-                )
+        rows += [self._absent(peer) for peer in self.config.peers if peer.name not in self._links]
         return sorted(rows, key=lambda row: row.name)
+
+    def _absent(self, peer: PeerAddress) -> PeerStatus:
+        return PeerStatus(
+            name=peer.name,
+            transport_key=peer.transport_key,
+            address=f"{peer.host}:{peer.port}",
+            blocked=peer.name in self._blocked,
+            last_error=self._reception.last_error.get(peer.name, ""),
+        )
 
     def _row(self, link: LinkHandle) -> PeerStatus:
         who = link.identity
         return PeerStatus(
-            name=who.name, organisation=who.organisation, role=who.role, transport_key=who.transport_key, connected=True,
-            address=link.remote, outbound=link.outbound, rtt_ms=link.rtt_ms, connected_ms=int(monotonic() * 1000) - link.since_ms,
-            frames_in=link.frames_in, frames_out=link.frames_out, bytes_in=link.bytes_in, bytes_out=link.bytes_out,
-            queued_bytes=sum(box.waiting_bytes for box in link.outboxes), score=self._switchboard.standings.score(who.transport_key),
+            name=who.name,
+            organisation=who.organisation,
+            role=who.role,
+            transport_key=who.transport_key,
+            connected=True,
+            address=link.remote,
+            outbound=link.outbound,
+            rtt_ms=link.rtt_ms,
+            connected_ms=int(monotonic() * 1000) - link.since_ms,
+            frames_in=link.frames_in,
+            frames_out=link.frames_out,
+            bytes_in=link.bytes_in,
+            bytes_out=link.bytes_out,
+            queued_bytes=sum(box.waiting_bytes for box in link.outboxes),
+            score=self._switchboard.standings.score(who.transport_key),
         )
 
     def block(self, peer_name: str) -> None:

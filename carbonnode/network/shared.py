@@ -60,7 +60,7 @@ class LinkHandle:
     """One live link as both threads see it."""
 
     __slots__ = (
-        "bytes_in", "bytes_out", "frames_in", "frames_out", "identity", "outbound", "outboxes", "received", "remote", "resume", "rtt_ms", "since_ms",
+        "bytes_in", "bytes_out", "frames_in", "frames_out", "identity", "outbound", "outboxes", "received", "remote", "resumes", "rtt_ms", "since_ms",
         "taken", "wake",
     )  # fmt: skip
 
@@ -77,12 +77,12 @@ class LinkHandle:
         self.frames_out = 0
         self.bytes_in = 0
         self.bytes_out = 0
-        self.received = 0
-        """Bytes handed to the daemon's queue; written by the network's thread."""
-        self.taken = 0
-        """Bytes the daemon has worked off; written by the daemon's thread."""
-        self.resume: Callable[[], None] | None = None
-        """Set while the reader pauses because too much is unread; called on the loop's thread."""
+        self.received = [0 for _ in StreamId]
+        """Bytes handed to the daemon, per stream; written by the network's thread."""
+        self.taken = [0 for _ in StreamId]
+        """Bytes the daemon has worked off, per stream; written by the daemon's thread."""
+        self.resumes: list[Callable[[], None] | None] = [None for _ in StreamId]
+        """Set while a stream's reader pauses because too much is unread; called on the loop's thread."""
 
 
 class Bridge:

@@ -56,17 +56,17 @@ class Switchboard:
         self._signer = signer
         self._credential = credential
         self._verify_peer = verify_peer
-        self._reception = reception
+        self.reception = reception
         self._blocked: frozenset[str] = frozenset()
         self._links: dict[bytes, LiveLink] = {}
         self._instance = b""
         self._bridge: Bridge | None = None
-        self._now_ms: Callable[[], int] = lambda: 0
+        self.now_ms: Callable[[], int] = lambda: 0
         self._on_stop: Callable[[], None] = lambda: None
 
     def attach(self, bridge: Bridge, instance: bytes, now_ms: Callable[[], int], on_stop: Callable[[], None]) -> None:
         """Called once in the network's thread, with its clock (monotonic, ms) and its way to end."""
-        self._bridge, self._instance, self._now_ms, self._on_stop = bridge, instance, now_ms, on_stop
+        self._bridge, self._instance, self.now_ms, self._on_stop = bridge, instance, now_ms, on_stop
 
     # -- commands of the daemon ----------------------------------------------------------------------------------------------------------
 
@@ -114,6 +114,11 @@ class Switchboard:
         """Present this from the next handshake on."""
         self._credential = credential
 
+    @property
+    def own_key(self) -> bytes:
+        """This node's transport key."""
+        return self._signer.public_key
+
     # -- handshakes ----------------------------------------------------------------------------------------------------------------------
 
     @property
@@ -125,7 +130,7 @@ class Switchboard:
         """The verdict on a peer: bans and blocks, then the daemon's verifier."""
         if transport_key == self._signer.public_key:
             raise PeerViolation("this node reached itself: remove its own address from its peers", code=RefusalCode.SELF)
-        if self.standings.is_banned(transport_key, self._now_ms()):
+        if self.standings.is_banned(transport_key, self.now_ms()):
             raise PeerViolation("this peer is banned for a while after misbehaving: see its operator", code=RefusalCode.BANNED)
         identity = self._verify_peer(credential, transport_key)
         if identity.name in self._blocked:
@@ -145,7 +150,7 @@ class Switchboard:
         """
         handle = link.handle
         key = handle.identity.transport_key
-        if self.standings.is_banned(key, self._now_ms()):
+        if self.standings.is_banned(key, self.now_ms()):
             raise PeerViolation("this peer is banned for a while after misbehaving", code=RefusalCode.BANNED)
         old = self._links.get(key)
         if old is not None and not self._takes_over(link, old):
@@ -156,7 +161,7 @@ class Switchboard:
             handle.outboxes = old.handle.outboxes
         self._links[key] = link
         self.counters.links = len(self._links)
-        self._tell(self._reception.link_up, handle, None if old is None else old.handle)
+        self._tell(self.reception.link_up, handle, None if old is None else old.handle)
         if old is not None:
             old.close(CloseReason.REPLACED)
         self._table_changed()
@@ -164,7 +169,7 @@ class Switchboard:
     def _takes_over(self, new: LiveLink, old: LiveLink) -> bool:
         if new.instance != old.instance or new.handle.outbound == old.handle.outbound:
             return True
-        if self._now_ms() - old.handle.since_ms >= SIMULTANEOUS_MS:
+        if self.now_ms() - old.handle.since_ms >= SIMULTANEOUS_MS:
             return True
         we_are_lower = self._signer.public_key < new.handle.identity.transport_key
         return new.handle.outbound == we_are_lower
@@ -177,7 +182,7 @@ class Switchboard:
             return
         del self._links[key]
         self.counters.links = len(self._links)
-        self._tell(self._reception.link_down, link.handle, reason)
+        self._tell(self.reception.link_down, link.handle, reason)
         self._table_changed()
 
     def violated(self, link: LiveLink, violation: PeerViolation) -> None:
@@ -191,26 +196,29 @@ class Switchboard:
         """We refused the side at `address` in the handshake."""
         self.count_refusal(address, Refusal(violation.code, str(violation)), inbound=inbound)
         points = VIOLATION_POINTS.get(violation.code, 0)
-        if transport_key is not None and points and self.standings.add(transport_key, points, self._now_ms()):
+        if transport_key is not None and points and self.standings.add(transport_key, points, self.now_ms()):
             self.counters.bans += 1
 
     def count_refusal(self, address: str, refusal: Refusal, *, inbound: bool) -> None:
         """Count a refusal by its code, and tell the daemon."""
         self.counters.refused[refusal.code] = self.counters.refused.get(refusal.code, 0) + 1
-        self._tell(self._reception.refused, address, refusal, inbound)
+        if refusal.code != RefusalCode.DUPLICATE:  # both sides dialled at once: nobody is at fault
+            self._tell(self.reception.refused, address, refusal, inbound)
 
     def refused_by_peer(self, address: str, refusal: Refusal) -> None:
         """The side at `address` refused us."""
+        if refusal.code == RefusalCode.DUPLICATE:
+            return
         self.counters.refused_by_peer += 1
-        self._tell(self._reception.refused, address, refusal, False)
+        self._tell(self.reception.refused, address, refusal, False)
 
     def redial_failed(self, name: str, outcome: str) -> None:
         """A dial of a configured peer failed."""
         self.counters.dials_failed += 1
-        self._tell(self._reception.redial, name, outcome)
+        self._tell(self.reception.redial, name, outcome)
 
     def _punish(self, key: bytes, link: LiveLink, points: int, why: str) -> None:
-        if self.standings.add(key, points, self._now_ms()):
+        if self.standings.add(key, points, self.now_ms()):
             self.counters.bans += 1
             self.count_refusal(link.handle.remote, Refusal(RefusalCode.BANNED, why), inbound=not link.handle.outbound)
             link.close(CloseReason.VIOLATION)

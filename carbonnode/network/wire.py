@@ -42,20 +42,20 @@ def encode_frame(kind: int, payload: bytes) -> bytes:
 
 
 class FrameParser:
-    """Cuts a byte stream into frames; holds at most one unfinished frame.
+    """Cuts a byte stream into frames; holds at most one unfinished frame (during the handshake, one read).
 
-    `caps` gives the admitted kinds and the largest payload of each. Anything else is a `PeerViolation` (`bad-frame`, `frame-too-large`), found
-    at the header, before a byte of the payload is kept.
+    `caps` gives the admitted kinds and the largest payload of each; replace it when the stream changes its phase. Anything else is a
+    `PeerViolation` (`bad-frame`, `frame-too-large`), found at the header, before a byte of the payload is kept.
     """
 
     def __init__(self, caps: dict[int, int]) -> None:
-        self._caps = caps
+        self.caps = caps
         self._parts: list[bytes] = []
         self._held = 0
         self._needed = HEADER_BYTES
 
-    def feed(self, data: bytes) -> list[Frame]:
-        """The frames that `data` completes, in order."""
+    def feed(self, data: bytes, *, only_one: bool = False) -> list[Frame]:
+        """The frames that `data` completes, in order; with `only_one` at most one, later ones stay for `feed(b"")`."""
         if self._held:
             self._parts.append(data)
             self._held += len(data)
@@ -64,15 +64,16 @@ class FrameParser:
             data = b"".join(self._parts)
             self._parts.clear()
             self._held = 0
-        return self._cut(data)
+        return self._cut(data, only_one=only_one)
 
-    def _cut(self, data: bytes) -> list[Frame]:
+    def _cut(self, data: bytes, *, only_one: bool) -> list[Frame]:
         frames: list[Frame] = []
+        caps = self.caps
         at, end = 0, len(data)
         self._needed = HEADER_BYTES
-        while end - at >= HEADER_BYTES:
+        while end - at >= HEADER_BYTES and not (only_one and frames):
             length, kind = _HEADER.unpack_from(data, at)
-            cap = self._caps.get(kind)
+            cap = caps.get(kind)
             if cap is None:
                 raise PeerViolation(f"a frame of kind {kind} came where none is admitted: the peer speaks another protocol", code="bad-frame")
             if length > cap:
