@@ -77,6 +77,10 @@ class NodeService(Protocol):
         """The entity id that `key` acts for, or "" when it is none's."""
         ...
 
+    async def events(self, entity: str, first: int, last: int) -> Sequence[EventRecord]:
+        """Certified events of heights `first` to `last` (at most 1,000 heights), in order: public ones and, if `entity` isn't "", its own."""
+        ...
+
     def subscribe(self, entity: str, first_height: int | None) -> AsyncIterator[EventRecord]:
         """Certified events, public ones and, if `entity` isn't "", those addressed to it; from `first_height` on, or from now.
 

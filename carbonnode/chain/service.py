@@ -23,6 +23,7 @@ REFUSALS: dict[str, int] = {
     "forbidden": 403,
     "not-found": 404,
     "pruned": 410,
+    "unsupported-media-type": 415,
     "busy": 429,
     "internal": 500,
     "not-available": 501,
