@@ -1,0 +1,304 @@
+"""The driver: gives events to the replica one at a time and carries its actions out, in order, over journal, network, executor and stores.
+
+The replica itself holds back whatever must not overtake a persist; the driver answers `Persisted` only after fdatasync. All of it runs on the
+daemon's loop; what takes time (disk, executor, fetching) is started here and comes back as an event.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from carbonnode.consensus import actions as act
+from carbonnode.consensus import events as ev
+from carbonnode.consensus.config import EpochConfig
+from carbonnode.consensus.evidence import Evidence
+from carbonnode.consensus.messages import Message, encode_message
+from carbonnode.errors import InvariantViolation
+from carbonnode.ledger.results import ExecutedBlock
+from carbonnode.network import Channel
+from carbonnode.node.bodies import Body, BodyStore
+from carbonnode.node.mempool import Mempool
+from carbonnode.node.persister import Persister
+from carbonnode.node.pipeline import Pipeline
+from carbonnode.node.ports import Clock, Fatal, Sender
+from carbonnode.node.resolver import Resolver, batch_is_full
+from carbonnode.storage.crashpoints import CrashPoints
+
+
+class ReplicaPort(Protocol):
+    """The state machine."""
+
+    def step(self, event: ev.AnyEvent) -> tuple[act.AnyAction, ...]:
+        """One event in, actions out."""
+        ...
+
+
+class Observer(Protocol):
+    """Hears what the driver does, for logs, metrics and status; it must not fail nor block."""
+
+    def view_entered(self, epoch: int, view: int, primary: int) -> None:
+        """A view began."""
+        ...
+
+    def epoch_entered(self, config: EpochConfig, index: int | None) -> None:
+        """An epoch began."""
+        ...
+
+    def alarm(self, code: str, detail: str) -> None:
+        """An operator must hear of this."""
+        ...
+
+    def evidence(self, evidence: Evidence) -> None:
+        """Proof of a validator's fault."""
+        ...
+
+    def sync_wanted(self, height: int) -> None:
+        """This node lags behind and must fetch blocks."""
+        ...
+
+
+class Recorder(Protocol):
+    """Writes down every event and action."""
+
+    def record(self, event: ev.AnyEvent, actions: tuple[act.AnyAction, ...]) -> None:
+        """One step."""
+        ...
+
+
+class Driver:
+    """Wire it with `attach` before `start`: its partners call back into it."""
+
+    persister: Persister
+    resolver: Resolver
+    pipeline: Pipeline
+
+    def __init__(
+        self,
+        *,
+        replica: ReplicaPort,
+        name: str,
+        epoch: EpochConfig,
+        sender: Sender,
+        pool: Mempool,
+        bodies: BodyStore,
+        clock: Clock,
+        crash: CrashPoints,
+        observer: Observer,
+        on_fatal: Fatal,
+        recorder: Recorder | None = None,
+        next_epoch_of: "Callable[[ExecutedBlock], EpochConfig | None] | None" = None,
+    ) -> None:
+        self._replica = replica
+        self._name = name
+        self.epoch = epoch
+        self._sender = sender
+        self._pool = pool
+        self._bodies = bodies
+        self.clock = clock
+        self._crash = crash
+        self._observer = observer
+        self._on_fatal = on_fatal
+        self._recorder = recorder
+        self._next_epoch_of = next_epoch_of or (lambda _: None)
+        self._events: deque[ev.AnyEvent] = deque()
+        self._pumping = False
+        self._stopped = False
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._peers: dict[str, int] = {}
+        self._others: tuple[str, ...] = ()
+        self.view = 0
+        self.primary = 0
+        self.steps = 0
+        self._handlers: dict[type[act.AnyAction], Callable[[Any], None]] = {
+            act.Persist: self._persist,
+            act.Broadcast: self._broadcast,
+            act.Send: self._send,
+            act.SetTimer: self._set_timer,
+            act.CancelTimer: self._cancel_timer,
+            act.RequestBatch: self._request_batch,
+            act.ResolveBatch: self._resolve,
+            act.ReleaseBatch: self._release,
+            act.Execute: self._execute,
+            act.Finalise: self._finalise,
+            act.DiscardOverlays: self._discard,
+            act.RequestSync: self._sync,
+            act.ReportEvidence: self._evidence,
+            act.ViewEntered: self._view_entered,
+            act.EpochEntered: self._epoch_entered,
+            act.Alarm: self._alarm,
+        }
+        self._use_epoch(epoch)
+
+    def attach(self, persister: Persister, resolver: Resolver, pipeline: Pipeline) -> None:
+        """Give the driver its partners."""
+        self.persister = persister
+        self.resolver = resolver
+        self.pipeline = pipeline
+
+    def start(self) -> None:
+        """The first event."""
+        self.put(ev.Start(now_ms=self.now, wall_ms=self.clock.wall_ms()))
+
+    def stop(self) -> None:
+        """No further event reaches the replica."""
+        self._stopped = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    @property
+    def now(self) -> int:
+        """Monotonic ms."""
+        return self.clock.monotonic_ms()
+
+    @property
+    def primary_name(self) -> str:
+        """The current primary's name."""
+        return self.epoch.validators[self.primary].name
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Names of the other validators of the epoch."""
+        return self._others
+
+    def index_of(self, name: str) -> int | None:
+        """A validator's index in the current epoch by its node name."""
+        return self._peers.get(name)
+
+    # -- events in ----------------------------------------------------------------------------------------------------------------------
+
+    def put(self, event: ev.AnyEvent) -> None:
+        """Give an event to the replica, after those that wait, and carry out what it answers."""
+        self._events.append(event)
+        if not self._pumping:
+            self._pump()
+
+    def _pump(self) -> None:
+        self._pumping = True
+        try:
+            while self._events and not self._stopped:
+                event = self._events.popleft()
+                actions = self._replica.step(event)
+                self.steps += 1
+                if self._recorder is not None:
+                    self._recorder.record(event, actions)
+                for action in actions:
+                    self._handlers[type(action)](action)
+        except Exception as error:  # noqa: BLE001 - a fault of ours in the middle of a step: nothing may go on
+            self.stop()
+            self._on_fatal(error)
+        finally:
+            self._pumping = False
+
+    def received(self, sender: int | None, message: Message) -> None:
+        """A verified message."""
+        self.put(ev.Received(now_ms=self.now, wall_ms=self.clock.wall_ms(), sender=sender, message=message))
+
+    def persisted(self, token: int) -> None:
+        """Records are durable."""
+        self.put(ev.Persisted(now_ms=self.now, token=token))
+
+    def resolved(self, height: int, digest: bytes, ok: bool, full: bool) -> None:
+        """The resolver's verdict."""
+        self.put(ev.BatchResolved(now_ms=self.now, height=height, digest=digest, ok=ok, full=full))
+
+    async def executed(self, outcome: ExecutedBlock) -> None:
+        """The executor's answer."""
+        event = ev.Executed(now_ms=self.now, height=outcome.header.height, header_hash=outcome.header_hash, next_epoch=self._next_epoch_of(outcome))
+        self.put(event)
+
+    def peer_reachable(self, name: str, reachable: bool) -> None:
+        """A validator's link came up, or closed with its redial refused."""
+        index = self._peers.get(name)
+        if index is None:
+            return
+        if reachable:
+            self.put(ev.PeerReachable(now_ms=self.now, peer=index))
+        else:
+            self.put(ev.PeerUnreachable(now_ms=self.now, peer=index))
+
+    # -- actions out --------------------------------------------------------------------------------------------------------------------
+
+    def _persist(self, action: act.Persist) -> None:
+        self.persister.persist(action)
+
+    def _broadcast(self, action: act.Broadcast) -> None:
+        self._crash.reach("send.before")
+        self._sender.broadcast(Channel.CONSENSUS, encode_message(action.message), self._others)
+        self._crash.reach("send.after")
+
+    def _send(self, action: act.Send) -> None:
+        name = self.epoch.validators[action.to].name
+        self._crash.reach("send.before")
+        self._sender.send(name, Channel.CONSENSUS, encode_message(action.message))
+        self._crash.reach("send.after")
+
+    def _set_timer(self, action: act.SetTimer) -> None:
+        old = self._timers.pop(action.timer, None)
+        if old is not None:
+            old.cancel()
+        self._timers[action.timer] = asyncio.get_running_loop().call_later(action.delay_ms / 1000, self._fire, action.timer)
+
+    def _fire(self, timer: str) -> None:
+        self._timers.pop(timer, None)
+        self.put(ev.TimerFired(now_ms=self.now, timer=timer))
+
+    def _cancel_timer(self, action: act.CancelTimer) -> None:
+        old = self._timers.pop(action.timer, None)
+        if old is not None:
+            old.cancel()
+
+    def _request_batch(self, action: act.RequestBatch) -> None:
+        if not self._pool.waiting and not action.allow_empty:
+            self.put(ev.BatchReady(now_ms=self.now, height=action.height, batch=None, more=False))
+            return
+        batch = self._pool.build(action.height, self.clock.wall_ms())
+        transactions = self._pool.transactions(batch.wire_hashes)
+        if not transactions and not action.allow_empty:
+            self.put(ev.BatchReady(now_ms=self.now, height=action.height, batch=None, more=False))
+            return
+        self._bodies.add(Body(action.height, batch, transactions, batch_is_full(transactions, self._pool.parameters)))
+        self.put(ev.BatchReady(now_ms=self.now, height=action.height, batch=batch, more=self._pool.waiting > 0))
+
+    def _resolve(self, action: act.ResolveBatch) -> None:
+        self.resolver.resolve(action.height, action.digest, action.batch)
+
+    def _release(self, action: act.ReleaseBatch) -> None:
+        self._pool.release(action.height)
+
+    def _execute(self, action: act.Execute) -> None:
+        self.pipeline.execute(action.height, action.digest, action.batch)
+
+    def _finalise(self, action: act.Finalise) -> None:
+        self.pipeline.finalise(action.height, action.certificate)
+
+    def _discard(self, action: act.DiscardOverlays) -> None:
+        self._observer.alarm("divergence", f"blocks executed from height {action.height} on differ from certified ones and are dropped")
+        self._observer.sync_wanted(action.height)
+
+    def _sync(self, action: act.RequestSync) -> None:
+        self._observer.sync_wanted(action.height)
+
+    def _evidence(self, action: act.ReportEvidence) -> None:
+        self._observer.evidence(action.evidence)
+
+    def _view_entered(self, action: act.ViewEntered) -> None:
+        self.view, self.primary = action.view, action.primary
+        self._observer.view_entered(action.epoch, action.view, action.primary)
+
+    def _epoch_entered(self, action: act.EpochEntered) -> None:
+        self._use_epoch(action.config)
+        self.view, self.primary = 0, action.config.validators.primary(0)
+        self._observer.epoch_entered(action.config, action.index)
+
+    def _alarm(self, action: act.Alarm) -> None:
+        self._observer.alarm(action.code, action.detail)
+
+    def _use_epoch(self, config: EpochConfig) -> None:
+        if config.epoch < self.epoch.epoch:
+            raise InvariantViolation(f"epoch {config.epoch} can't follow epoch {self.epoch.epoch}")
+        self.epoch = config
+        self._pool.parameters = config.parameters
+        self._peers = {v.name: index for index, v in enumerate(config.validators.validators)}
+        self._others = tuple(v.name for v in config.validators.validators if v.name != self._name)

@@ -1,0 +1,99 @@
+"""Structured logs: one JSON object a line in `logs/node.log`, made by structlog; no global configuration, loggers are passed in."""
+
+import logging
+import sys
+import time
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import msgspec
+import structlog
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+MAX_FILE_BYTES = 64 * 1024 * 1024
+KEPT_FILES = 5
+
+Logger = structlog.typing.FilteringBoundLogger
+
+
+class LogFile:
+    """An append-only file that starts anew at 64 MiB, keeping five old ones (`node.log.1` is the latest of them)."""
+
+    def __init__(self, path: Path, max_bytes: int = MAX_FILE_BYTES) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._max_bytes = max_bytes
+        self._file: TextIO = path.open("a", encoding="utf-8")
+        self._size = path.stat().st_size
+
+    def msg(self, message: str) -> None:
+        """Write a line and flush it: after a crash the log ends where the process did."""
+        self._file.write(message + "\n")
+        self._file.flush()
+        self._size += len(message) + 1
+        if self._size > self._max_bytes:
+            self._roll()
+
+    log = debug = info = warning = warn = error = critical = exception = fatal = failure = err = msg
+
+    def _roll(self) -> None:
+        self._file.close()
+        for number in range(KEPT_FILES - 1, 0, -1):
+            older = self._path.with_name(f"{self._path.name}.{number}")
+            if older.exists():
+                older.replace(self._path.with_name(f"{self._path.name}.{number + 1}"))
+        self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+        self._file = self._path.open("a", encoding="utf-8")
+        self._size = 0
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class ConsoleFile:
+    """The same interface over standard error, for commands without a node directory."""
+
+    def msg(self, message: str) -> None:
+        """Write a line."""
+        sys.stderr.write(message + "\n")
+
+    log = debug = info = warning = warn = error = critical = exception = fatal = failure = err = msg
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def _stamp(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    now = time.time_ns() // 1_000_000
+    seconds, millis = divmod(now, 1000)
+    event["time"] = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{millis:03d}Z"
+    return event
+
+
+def _render(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    ordered: Mapping[str, Any] = {"time": event.pop("time"), "level": event.pop("level"), "event": event.pop("event"), **event}
+    return msgspec.json.encode(ordered, enc_hook=_plain).decode()
+
+
+def make_logger(target: LogFile | ConsoleFile, level: str, **context: object) -> Logger:
+    """A logger that writes NDJSON to `target`; `context` stands on every line."""
+    logger = structlog.wrap_logger(
+        target,
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.processors.format_exc_info,
+            _stamp,
+            _render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        cache_logger_on_first_use=True,
+    )
+    return cast(Logger, logger.bind(**context))

@@ -1,0 +1,209 @@
+"""Execution and finalisation of ordered blocks: executor round trips, block store writes, journal cuts.
+
+Two workers, so that writing a certified block never holds up the execution of the next: one executes in height order, one stores and finalises
+in height order. Order for a block: journal -> execute in memory -> certificate -> block store -> `finalise` -> state (design, section 4).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from carbonnode.chain.batch import Batch
+from carbonnode.chain.certificate import Certificate
+from carbonnode.chain.transaction import Transaction
+from carbonnode.errors import DiskFull
+from carbonnode.ledger.results import ExecutedBlock
+from carbonnode.node.bodies import BodyStore
+from carbonnode.node.ports import ExecutorPort, Fatal
+from carbonnode.storage.blocks import BlockStore, StoredBlock
+
+SYNC_EVERY_BLOCKS = 32
+DISK_RETRY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FinalBlock:
+    """A certified block as it was stored, with its decoded outcome and kept transactions."""
+
+    stored: StoredBlock
+    outcome: ExecutedBlock
+    batch: Batch
+    transactions: tuple[Transaction, ...]
+
+    @property
+    def height(self) -> int:
+        """Its height."""
+        return self.outcome.header.height
+
+
+OnExecuted = Callable[[ExecutedBlock], Awaitable[None]]
+OnFinal = Callable[[FinalBlock], None]
+OnDurable = Callable[[int], Awaitable[None]]
+
+
+class Pipeline:
+    """See the module's text. `on_fatal` hears of anything that can't be survived."""
+
+    def __init__(
+        self, executor: ExecutorPort, blocks: BlockStore, bodies: BodyStore, on_executed: OnExecuted, on_final: OnFinal, on_durable: OnDurable, on_fatal: Fatal
+    ) -> None:
+        self._executor = executor
+        self._blocks = blocks
+        self._bodies = bodies
+        self._on_executed = on_executed
+        self._on_final = on_final
+        self._on_durable = on_durable
+        self._on_fatal = on_fatal
+        self._storage_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="blocks")
+        self._to_execute: deque[tuple[int, bytes, Batch]] = deque()
+        self._to_finalise: deque[tuple[int, Certificate]] = deque()
+        self._executed: dict[int, tuple[ExecutedBlock, Batch, list[Transaction]]] = {}
+        self._wake_execute = asyncio.Event()
+        self._wake_finalise = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._idle = asyncio.Condition()
+        self._busy = 0
+        self._paused = False
+        self._unsynced = 0
+
+    def start(self) -> None:
+        """Start the workers."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._guard(self._execute_loop()), name="execute"),
+            loop.create_task(self._guard(self._finalise_loop()), name="finalise"),
+        ]
+
+    async def stop(self) -> None:
+        """Let the block at hand finish, then end the workers; syncs what was stored."""
+        await self.pause()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._storage_thread.shutdown()
+
+    def execute(self, height: int, digest: bytes, batch: Batch) -> None:
+        """Queue the execution of an ordered batch; void while paused."""
+        if self._paused:
+            return
+        self._to_execute.append((height, digest, batch))
+        self._wake_execute.set()
+
+    def finalise(self, height: int, certificate: Certificate) -> None:
+        """Queue the storing of a certified, executed block; void while paused."""
+        if self._paused:
+            return
+        self._to_finalise.append((height, certificate))
+        self._wake_finalise.set()
+
+    def executed(self, height: int) -> ExecutedBlock | None:
+        """An executed block that isn't final yet."""
+        found = self._executed.get(height)
+        return None if found is None else found[0]
+
+    # -- exclusive use, for sync and divergence -----------------------------------------------------------------------------------------
+
+    async def pause(self) -> None:
+        """Take nothing new, finish what is certified and executed already, forget what is only ordered."""
+        self._paused = True
+        self._to_execute.clear()
+        async with self._idle:
+            await self._idle.wait_for(lambda: self._busy == 0 and not self._can_finalise())
+
+    async def discard(self) -> None:
+        """Drop overlays above the stored height. Only while paused."""
+        self._executed.clear()
+        self._to_finalise.clear()
+        await self._executor.discard_above(self._blocks.height)
+
+    def resume(self) -> None:
+        """Take work again."""
+        self._paused = False
+
+    async def apply(self, batch: Batch, transactions: list[Transaction], outcome: ExecutedBlock, certificate: Certificate) -> None:
+        """Store and finalise a block that sync executed; only while paused."""
+        await self._store(outcome, batch, transactions, certificate)
+
+    # -- workers ------------------------------------------------------------------------------------------------------------------------
+
+    def _can_finalise(self) -> bool:
+        return bool(self._to_finalise) and self._to_finalise[0][0] in self._executed
+
+    async def _guard(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the node stops with it
+            self._on_fatal(error)
+
+    async def _working(self, delta: int) -> None:
+        self._busy += delta
+        if self._busy == 0:
+            async with self._idle:
+                self._idle.notify_all()
+
+    async def _execute_loop(self) -> None:
+        while True:
+            while not self._to_execute:
+                self._wake_execute.clear()
+                await self._wake_execute.wait()
+            height, digest, batch = self._to_execute.popleft()
+            body = self._bodies.need(digest)
+            await self._working(1)
+            try:
+                outcome = await self._executor.execute(height, batch, [tx.raw for tx in body.transactions])
+                self._executed[height] = (outcome, batch, body.transactions)
+                if not self._paused:
+                    await self._on_executed(outcome)
+                self._wake_finalise.set()
+            finally:
+                await self._working(-1)
+
+    async def _finalise_loop(self) -> None:
+        while True:
+            while not self._can_finalise():
+                self._wake_finalise.clear()
+                async with self._idle:
+                    self._idle.notify_all()
+                await self._wake_finalise.wait()
+            await self._working(1)
+            height, certificate = self._to_finalise.popleft()
+            outcome, batch, transactions = self._executed.pop(height)
+            try:
+                await self._store(outcome, batch, transactions, certificate)
+            finally:
+                await self._working(-1)
+
+    async def _store(self, outcome: ExecutedBlock, batch: Batch, transactions: list[Transaction], certificate: Certificate) -> None:
+        kept = tuple([transactions[index] for index in outcome.kept])
+        header = outcome.header
+        stored = StoredBlock(header, outcome.header_hash, batch.encoded, tuple([tx.raw for tx in kept]), outcome.encoded, certificate)
+        ids = tuple([tx.id for tx in kept])
+        self._unsynced += 1
+        sync = self._unsynced >= SYNC_EVERY_BLOCKS
+        await self._put(stored, ids, sync=sync)
+        await self._retry_full(lambda: self._executor.finalise(header.height))
+        self._on_final(FinalBlock(stored, outcome, batch, kept))
+        if sync:
+            self._unsynced = 0
+            await self._on_durable(min(header.height, await self._retry_full(self._executor.flush)))
+
+    async def _put(self, stored: StoredBlock, ids: tuple[bytes, ...], *, sync: bool) -> None:
+        loop = asyncio.get_running_loop()
+
+        async def write() -> int:
+            await loop.run_in_executor(self._storage_thread, lambda: self._blocks.put(stored, ids, sync=sync))
+            return 0
+
+        await self._retry_full(write)
+
+    async def _retry_full(self, work: Callable[[], Awaitable[int]]) -> int:
+        """Wait while the disk is full: nothing was written, and space may come back."""
+        while True:
+            try:
+                return await work()
+            except DiskFull:
+                await asyncio.sleep(DISK_RETRY_S)

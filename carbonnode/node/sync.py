@@ -1,0 +1,180 @@
+"""Catch-up of a validator: certified blocks from peers, each verified against the chain of validator sets, executed again, stored.
+
+A peer is never believed: the header must link to ours, its certificate must hold for the set our own state names, and executing the batch must
+give exactly that header.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from carbonnode.chain.batch import Batch
+from carbonnode.chain.certificate import Certificate, verify_certificate
+from carbonnode.chain.codec import decode, encode
+from carbonnode.chain.header import Header
+from carbonnode.chain.transaction import Transaction
+from carbonnode.chain.validators import ValidatorSet
+from carbonnode.consensus.config import EpochConfig
+from carbonnode.errors import CarbonnodeError, InvalidBlock, InvariantViolation, PeerViolation, RemoteError
+from carbonnode.node.pipeline import Pipeline
+from carbonnode.node.ports import ExecutorPort, Fatal
+from carbonnode.node.wire import FetchBlocks, Raws, RequestKind, SyncBlock, decode_payload
+from carbonnode.storage.blocks import BlockStore
+
+BLOCKS_A_REQUEST = 64
+BYTES_A_REQUEST = 8 * 1024 * 1024
+REQUEST_TIMEOUT_S = 10.0
+RETRY_S = 0.2
+BAD_BLOCK_POINTS = 100
+
+Request = Callable[[str, int, bytes, float], Awaitable[bytes]]
+
+
+class SyncHost(Protocol):
+    """What the syncer needs of its node."""
+
+    def sync_peers(self, height: int) -> list[str]:
+        """Connected validators that may hold `height`, best first."""
+        ...
+
+    def blame(self, peer: str, points: int, why: str) -> None:
+        """Score a peer's fault."""
+        ...
+
+    def validators_at(self, height: int) -> ValidatorSet:
+        """The set that certifies `height`, which directly follows the stored chain."""
+        ...
+
+    async def synced(self, height: int, header_hash: bytes, certificate: Certificate) -> None:
+        """The stores hold `height`."""
+        ...
+
+
+def serve_blocks(blocks: BlockStore, wanted: FetchBlocks) -> Raws:
+    """The answer to a request for blocks; runs in a thread."""
+    items: list[bytes] = []
+    size = 0
+    for height in range(max(wanted.first, 1), min(wanted.first + min(wanted.count, BLOCKS_A_REQUEST), blocks.height + 1)):
+        stored = blocks.block(height)
+        if stored.certificate is None:
+            break
+        item = encode(SyncBlock(stored.header.encoded, stored.batch, stored.transactions, stored.certificate))
+        size += len(item)
+        if items and size > min(wanted.max_bytes, BYTES_A_REQUEST):
+            break
+        items.append(item)
+    return Raws(tuple(items))
+
+
+class Syncer:
+    """One sync at a time; a later wish raises the target."""
+
+    def __init__(
+        self, chain_id: bytes, blocks: BlockStore, executor: ExecutorPort, pipeline: Pipeline, request: Request, host: SyncHost, on_fatal: Fatal
+    ) -> None:
+        self._chain_id = chain_id
+        self._blocks = blocks
+        self._executor = executor
+        self._pipeline = pipeline
+        self._request = request
+        self._host = host
+        self._on_fatal = on_fatal
+        self._target = 0
+        self._task: asyncio.Task[None] | None = None
+        self.blocks_applied = 0
+
+    @property
+    def active(self) -> bool:
+        """Whether this node is catching up now."""
+        return self._task is not None and not self._task.done()
+
+    @property
+    def target(self) -> int:
+        """The height that is wanted."""
+        return self._target
+
+    def want(self, height: int) -> None:
+        """Get to `height` at least."""
+        self._target = max(self._target, height)
+        if not self.active:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="sync")
+
+    async def stop(self) -> None:
+        """End the sync."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        try:
+            await self._pipeline.pause()
+            await self._pipeline.discard()
+            attempt = 0
+            while self._blocks.height < self._target:
+                peers = self._host.sync_peers(self._blocks.height + 1)
+                if not peers or not await self._from_peer(peers[attempt % len(peers)]):
+                    attempt += 1
+                    await asyncio.sleep(RETRY_S)
+            await self._finish()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - our own state is at fault: stop loudly
+            self._on_fatal(error)
+
+    async def _finish(self) -> None:
+        height = self._blocks.height
+        certificate = self._blocks.certificate(height)
+        self._pipeline.resume()
+        if certificate is not None:
+            await self._host.synced(height, self._blocks.tip_hash, certificate)
+
+    async def _from_peer(self, peer: str) -> bool:
+        """Apply what one answer of `peer` brings; False if it brought nothing of use."""
+        wanted = FetchBlocks(self._blocks.height + 1, BLOCKS_A_REQUEST, BYTES_A_REQUEST)
+        try:
+            answer = await self._request(peer, RequestKind.BLOCKS, encode(wanted), REQUEST_TIMEOUT_S)
+            items = decode_payload(answer, Raws).items
+        except RemoteError:
+            return False
+        except PeerViolation as error:
+            self._host.blame(peer, BAD_BLOCK_POINTS, str(error))
+            return False
+        for item in items:
+            try:
+                header, block = self._verify(item)
+            except CarbonnodeError as error:
+                self._host.blame(peer, BAD_BLOCK_POINTS, f"sync: {error}")
+                return False
+            await self._apply(header, block)
+        return bool(items)
+
+    def _verify(self, item: bytes) -> tuple[Header, SyncBlock]:
+        block = decode_payload(item, SyncBlock)
+        header = decode(block.header, Header)
+        height = self._blocks.height + 1
+        certificate = block.certificate
+        if header.chain_id != self._chain_id or header.height != height or header.parent != self._blocks.tip_hash:
+            raise InvalidBlock(f"the block sent for height {height} doesn't follow our block {height - 1}", code="parent")
+        if (certificate.epoch, certificate.height, certificate.header_hash) != (header.epoch, height, header.hash):
+            raise InvalidBlock(f"the certificate sent for height {height} is for another header", code="certificate")
+        validators = self._host.validators_at(height)
+        if header.validators_hash != validators.hash:
+            raise InvalidBlock(f"block {height} names another validator set than our state", code="validators")
+        verify_certificate(certificate, validators, self._chain_id)
+        return header, block
+
+    async def _apply(self, header: Header, block: SyncBlock) -> None:
+        batch = Batch.decode(block.batch)
+        outcome = await self._executor.execute(header.height, batch, block.transactions)
+        if outcome.header_hash != header.hash:
+            raise InvariantViolation(
+                f"block {header.height} is certified, but executing it here gives another header: compare with `carbonnode doctor --height {header.height}`"
+            )
+        transactions = [Transaction.decode(raw) for raw in block.transactions]
+        await self._pipeline.apply(batch, transactions, outcome, block.certificate)
+        self.blocks_applied += 1
+
+
+def epoch_after(current: EpochConfig, decided: EpochConfig | None, height: int) -> EpochConfig:
+    """The configuration of the block that follows `height`."""
+    return decided if decided is not None and decided.first_height <= height + 1 else current

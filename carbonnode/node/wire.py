@@ -1,0 +1,192 @@
+"""What nodes say to each other besides consensus messages: frames of the bulk channel, and requests with their answers.
+
+A bulk frame is one kind byte and a body; a request is a kind number and a payload in canonical MessagePack.
+"""
+
+from enum import IntEnum
+from typing import TypeVar
+
+from carbonnode.chain.certificate import Certificate
+from carbonnode.chain.codec import Wire, decode
+from carbonnode.errors import InvalidBlock, PeerViolation
+
+T = TypeVar("T")
+
+MAX_PAYLOAD = 32 * 1024 * 1024
+
+
+class BulkKind(IntEnum):
+    """The first byte of a frame on the bulk channel."""
+
+    TRANSACTIONS = 1
+    """`network.flood` body: transactions to admit."""
+    USER_BLOCK = 2
+    """A `UserBlock` for the user node at the other end."""
+    TIP = 3
+    """A `Tip`: the sender's last certified height."""
+
+
+class RequestKind(IntEnum):
+    """Kinds of `Network.request`."""
+
+    TRANSACTIONS = 1
+    """`FetchTransactions` -> `Raws`: transactions of a proposal, by wire hash. Validators only."""
+    BLOCKS = 2
+    """`FetchBlocks` -> `Raws` of encoded `SyncBlock`s. Validators only."""
+    USER_BLOCKS = 3
+    """`FetchBlocks` -> `Raws` of encoded `UserBlock`s for the asking node's organisation."""
+    SUBMIT = 4
+    """`Raws` of transactions -> `SubmitAnswers`. For user nodes."""
+    VIEW = 5
+    """`ViewRequest` -> encoded `ledger.results.ViewResult`. For user nodes."""
+    STATUS = 6
+    """Empty -> `NodeTip`."""
+    TRANSACTION_STATUS = 7
+    """`Raws` of ids -> `StatusAnswers`: what became of transactions that the asking organisation's node submitted."""
+    ABI = 8
+    """`AbiRequest` -> encoded `chain.service.ContractAbi`; an empty name asks for the names (`Names`)."""
+
+
+class Tip(Wire, frozen=True):
+    """The sender's last certified block."""
+
+    height: int
+    header_hash: bytes
+
+
+class NodeTip(Wire, frozen=True):
+    """Where a node stands: last certified height, and the oldest block it serves."""
+
+    height: int
+    header_hash: bytes
+    oldest: int
+
+
+class FetchTransactions(Wire, frozen=True):
+    """Wire hashes of transactions that a proposal names."""
+
+    wire_hashes: tuple[bytes, ...]
+
+
+class FetchBlocks(Wire, frozen=True):
+    """Certified blocks from `first` on, at most `count` and at most `max_bytes` (but at least one)."""
+
+    first: int
+    count: int
+    max_bytes: int
+
+
+class Raws(Wire, frozen=True):
+    """Byte strings; an empty one stands for "not here"."""
+
+    items: tuple[bytes, ...]
+
+
+class SyncBlock(Wire, frozen=True):
+    """What a validator needs to execute a certified block again: header bytes, batch bytes, kept transactions, certificate."""
+
+    header: bytes
+    batch: bytes
+    transactions: tuple[bytes, ...]
+    certificate: Certificate
+
+
+class SubmitAnswer(Wire, frozen=True):
+    """As `chain.service.SubmitResult`."""
+
+    tx_id: bytes
+    status: str
+    code: str
+    message: str
+
+
+class SubmitAnswers(Wire, frozen=True):
+    """One answer for each submitted transaction, in order."""
+
+    answers: tuple[SubmitAnswer, ...]
+
+
+class StatusAnswer(Wire, frozen=True):
+    """Status and, when final, height of a transaction."""
+
+    tx_id: bytes
+    status: str
+    height: int
+
+
+class StatusAnswers(Wire, frozen=True):
+    """One answer for each id, in order."""
+
+    answers: tuple[StatusAnswer, ...]
+
+
+class ViewRequest(Wire, frozen=True):
+    """A view query: `args` are the canonical bytes of the tuple of arguments (`chain.values`); `height` 0 is the last certified one.
+
+    `sender` is the key that the user node authenticated; 32 zero bytes for nobody.
+    """
+
+    contract: str
+    view: str
+    args: bytes
+    sender: bytes
+    height: int
+
+
+class AbiRequest(Wire, frozen=True):
+    """Asks for a contract's interface."""
+
+    name: str
+
+
+class Names(Wire, frozen=True):
+    """Contract names."""
+
+    names: tuple[str, ...]
+
+
+class OwnEvent(Wire, frozen=True):
+    """An event that its reader may see: index among the block's events, leaf salt, canonical bytes of the event."""
+
+    index: int
+    salt: bytes
+    event: bytes
+
+
+class OwnTransaction(Wire, frozen=True):
+    """A transaction of the reader's organisation: index among the kept ones, raw bytes, salt and bytes of its receipt."""
+
+    index: int
+    raw: bytes
+    receipt_salt: bytes
+    receipt: bytes
+
+
+class UserBlock(Wire, frozen=True):
+    """A certified block as a user node gets it: enough to verify everything it holds against the header.
+
+    `event_leaves` are all leaf hashes of the events tree (blinded, so they tell nothing). `wire_hashes` and `receipt_leaves` (jobs first) are
+    given only when the block holds a transaction of the reader.
+    """
+
+    header: bytes
+    certificate: Certificate
+    event_leaves: tuple[bytes, ...]
+    events: tuple[OwnEvent, ...]
+    job_count: int
+    wire_hashes: tuple[bytes, ...]
+    receipt_leaves: tuple[bytes, ...]
+    transactions: tuple[OwnTransaction, ...]
+
+
+def pack(kind: BulkKind, body: bytes) -> bytes:
+    """A frame of the bulk channel."""
+    return bytes((kind,)) + body
+
+
+def decode_payload(data: bytes, kind: type[T]) -> T:
+    """Decode what a peer sent. Raises `PeerViolation` (`bad-payload`)."""
+    try:
+        return decode(data, kind, max_bytes=MAX_PAYLOAD)
+    except InvalidBlock as error:
+        raise PeerViolation(f"a {kind.__name__} is refused: {error}", code="bad-payload") from None
