@@ -4,19 +4,22 @@ from collections.abc import Sequence
 
 from carbonnode.chain.codec import Wire, encode
 from carbonnode.chain.event import Event
+from carbonnode.chain.genesis import Parameters
 from carbonnode.chain.header import Header
 from carbonnode.chain.merkle import leaf_hash
 from carbonnode.chain.receipt import Receipt
+from carbonnode.chain.validators import Validator
 from carbonnode.chain.values import WireValue
 
 
 class NextEpoch(Wire, frozen=True):
-    """A decided change that waits: the epoch starts at `height`, its first block."""
+    """A decided change that waits: the epoch that starts at `first_height`, and what holds in it."""
 
-    height: int
-    validators_hash: bytes
-    parameters_hash: bytes
+    number: int
+    first_height: int
     protocol_version: int
+    parameters: Parameters
+    validators: tuple[Validator, ...]
 
 
 class ExecutedBlock(Wire, frozen=True):
@@ -25,8 +28,8 @@ class ExecutedBlock(Wire, frozen=True):
     `kept` are indices into the transactions that were given: the others were repeats, expired or foreign and aren't part of the block.
     `receipts` are those of scheduled jobs first (`job_count` of them), then one for each kept transaction, in order; `events` are in the order
     of emission and each receipt points at its own. Leaf data of the trees: the wire hash of a kept transaction; salt + encoding of a
-    receipt or event. `next_epoch` is set while a decided change waits for its height. `write_digest` lists one digest of the state written
-    per receipt, for `doctor` to compare between nodes.
+    receipt or event. `next_epoch` is set in every block while a decided epoch waits for its height; until `window` heights before that it may
+    still change. `next_job_ms` is the market time of the first scheduled call that waits, `market_ms` the block's own market time.
     """
 
     header: Header
@@ -38,6 +41,8 @@ class ExecutedBlock(Wire, frozen=True):
     events: tuple[Event, ...]
     event_salts: tuple[bytes, ...]
     next_epoch: NextEpoch | None
+    market_ms: int
+    next_job_ms: int | None
     gas_used: int
 
     @property

@@ -1,0 +1,213 @@
+"""One block's execution: epoch change, due jobs, transactions, what the ledger itself writes, invariants, roots, header.
+
+Deterministic: everything comes from the state, the parent, the batch and the transactions. A failing contract is a receipt; anything else that goes
+wrong stops the executor loudly.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from carbonnode.chain import values
+from carbonnode.chain.batch import Batch, SkipOrder
+from carbonnode.chain.event import Event
+from carbonnode.chain.genesis import Parameters
+from carbonnode.chain.hashing import ZERO_HASH
+from carbonnode.chain.header import Header
+from carbonnode.chain.merkle import leaf_hash, root_of_leaf_hashes
+from carbonnode.chain.receipt import Receipt, Status
+from carbonnode.chain.transaction import Call, Transaction
+from carbonnode.errors import InvariantViolation
+from carbonnode.ledger import jobs, salts
+from carbonnode.ledger.code import ContractCode
+from carbonnode.ledger.epochs import RULES, Epochs
+from carbonnode.ledger.events import EventNumbers
+from carbonnode.ledger.invariants import check_invariants
+from carbonnode.ledger.layout import SECRET
+from carbonnode.ledger.results import ExecutedBlock, leaves
+from carbonnode.ledger.state import WorkingState
+from carbonnode.vm.keys import storage_key
+from carbonnode.vm.machine import Machine
+from carbonnode.vm.outcome import Outcome
+from carbonnode.vm.state import SYSTEM_SENDER, Environment
+
+CLOCK_OFFSET = storage_key(RULES, "clock_offset_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every block of a chain runs in."""
+
+    chain_id: bytes
+    state: WorkingState
+    code: ContractCode
+    epochs: Epochs
+    machine: Callable[[int], Machine]
+    invariants: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The block before: height, hash and time in ms; height -1 before genesis."""
+
+    height: int
+    hash: bytes
+    time_ms: int
+
+
+class BlockRun:
+    """Executes one block on the working state; the state keeps it as a sealed layer, or is as before if anything is raised."""
+
+    def __init__(self, around: Surroundings, parent: Parent, batch: Batch, skip_orders: Sequence[SkipOrder] = ()) -> None:
+        self._around = around
+        self._state = around.state
+        self._parent = parent
+        self._batch = batch
+        self.height = parent.height + 1
+        self.time_ms = max(batch.time_ms, parent.time_ms + 1)
+        self._skip_orders = tuple(order for order in (*batch.skip_orders, *skip_orders) if order.height == self.height)
+        self._skipped = {order.tx_id for order in self._skip_orders}
+        self._numbers = EventNumbers(self._state)
+        self._receipts: list[Receipt] = []
+        self._receipt_salts: list[bytes] = []
+        self._events: list[Event] = []
+        self._event_salts: list[bytes] = []
+        self._seeds: list[bytes] = []
+        self._gas_used = 0
+        self._market_ms = 0
+        self._job_count = 0
+
+    def run(self, transactions: Sequence[tuple[int, Transaction]], prepare: Callable[["BlockRun"], None] | None = None) -> ExecutedBlock:
+        """Execute and seal. `transactions` are those kept, with their index in the batch; `prepare` is genesis's own work."""
+        state = self._state
+        state.begin_block()
+        try:
+            secret = state.get(SECRET)
+            secret = secret if type(secret) is bytes else self._around.chain_id
+            self._seeds.append(salts.ledger_seed(secret, self.height, 0))
+            if prepare is not None:
+                prepare(self)
+            epochs = self._around.epochs
+            epochs.enter(self.height)
+            state.commit_transaction(0)
+            epoch, validators_hash = epochs.current()
+            self._set_market_time()
+            machine = self._around.machine(epoch.parameters.gas_schedule)
+            env = self.environment()
+            if prepare is None:
+                self._run_jobs(machine, env, epoch.parameters, secret)
+            self._run_transactions(machine, env, transactions)
+            self._close(secret, has_transactions=bool(transactions))
+            check_invariants(machine, state, env, self._around.invariants, epoch.parameters.view_gas)
+            next_epoch = epochs.upcoming()
+            next_job = jobs.next_time(state)
+            state_root = state.seal_block(self.height, self._seeds)
+        except BaseException:
+            state.abandon_block()
+            raise
+        following = validators_hash if next_epoch is None or next_epoch.first_height != self.height + 1 else next_epoch.validator_set().hash
+        header = Header(
+            version=epoch.protocol_version,
+            chain_id=self._around.chain_id,
+            epoch=epoch.number,
+            height=self.height,
+            parent=self._parent.hash or ZERO_HASH,
+            batch_digest=self._batch.digest,
+            time_ms=self.time_ms,
+            transactions_root=root_of_leaf_hashes([leaf_hash(tx.wire_hash) for _, tx in transactions]),
+            receipts_root=root_of_leaf_hashes(leaves(self._receipt_salts, self._receipts)),
+            events_root=root_of_leaf_hashes(leaves(self._event_salts, self._events)),
+            state_root=state_root,
+            validators_hash=validators_hash,
+            next_validators_hash=following,
+            parameters_hash=epoch.parameters.hash,
+            skip_orders=self._skip_orders,
+        )
+        return ExecutedBlock(
+            header=header,
+            header_hash=header.hash,
+            kept=tuple([index for index, _ in transactions]),
+            job_count=self._job_count,
+            receipts=tuple(self._receipts),
+            receipt_salts=tuple(self._receipt_salts),
+            events=tuple(self._events),
+            event_salts=tuple(self._event_salts),
+            next_epoch=None if next_epoch is None else next_epoch.as_next(),
+            market_ms=self._market_ms,
+            next_job_ms=next_job,
+            gas_used=self._gas_used,
+        )
+
+    def environment(self) -> Environment:
+        """The block as contracts see it."""
+        return Environment(self._market_ms, self.height, self._around.chain_id, self._around.code.resolve)
+
+    def _set_market_time(self) -> None:
+        offset = self._state.get(CLOCK_OFFSET)
+        self._market_ms = max(0, self.time_ms + (offset if type(offset) is int else 0))
+
+    def run_system_call(self, call_id: bytes, outcome: Outcome) -> None:
+        """Record what a genesis call or a job came to, with the seed that was added for it."""
+        self._job_count += 1
+        self._record(call_id, outcome, len(self._seeds) - 1)
+
+    def _run_jobs(self, machine: Machine, env: Environment, parameters: Parameters, secret: bytes) -> None:
+        """Due jobs in (time, sequence) order, while the block's budget holds a whole job's cap; the rest waits for the next block."""
+        state, budget = self._state, parameters.jobs_block_gas
+        while budget >= parameters.job_gas:
+            job = jobs.next_due(state, self._market_ms)
+            if job is None:
+                return
+            self._seeds.append(salts.ledger_seed(secret, self.height, job.sequence))
+            jobs.remove(state, job)
+            outcome = machine.execute(state, env, SYSTEM_SENDER, (job.call,), parameters.job_gas, caller=job.contract)
+            budget -= max(outcome.gas_used, 1)
+            self.run_system_call(job.id(self.height), outcome)
+
+    def _run_transactions(self, machine: Machine, env: Environment, transactions: Sequence[tuple[int, Transaction]]) -> None:
+        state, seeds, execute, skipped = self._state, self._seeds, machine.execute, self._skipped
+        for _, tx in transactions:
+            body = tx.body
+            seeds.append(salts.transaction_seed(body.nonce, tx.id))
+            if skipped and tx.id in skipped:
+                outcome = Outcome(Status.ABORTED_BY_QUORUM, "chain.skipped", 0)
+            else:
+                outcome = execute(state, env, body.sender, body.calls, body.gas_limit)
+            self._record(tx.id, outcome, len(seeds) - 1)
+
+    def _record(self, tx_id: bytes, outcome: Outcome, writer: int) -> None:
+        """Receipt, events and scheduled calls of one run; its writes are kept under its own seed."""
+        seed, first = self._seeds[writer], len(self._events)
+        for number, emitted in enumerate(outcome.events):
+            self._events.append(self._numbers.number(emitted, tx_id))
+            self._event_salts.append(salts.event_salt(seed, number))
+        if outcome.scheduled:
+            jobs.schedule(self._state, outcome.scheduled)
+        self._state.commit_transaction(writer)
+        returned = tuple([values.to_wire(value) for value in outcome.values])
+        self._receipts.append(Receipt(tx_id, int(outcome.status), outcome.code, outcome.gas_used, first, len(outcome.events), returned))
+        self._receipt_salts.append(salts.receipt_salt(seed))
+        self._gas_used += outcome.gas_used
+
+    def begin_genesis_call(self, part: int) -> None:
+        """A seed of its own for the genesis call `part`, counted from 1; market time as the calls before left it."""
+        self._seeds.append(salts.ledger_seed(self._around.chain_id, self.height, part))
+        self._set_market_time()
+
+    def _close(self, secret: bytes, *, has_transactions: bool) -> None:
+        """What the ledger writes at the end: decisions taken up, event heads, the renewed chain secret."""
+        self._around.epochs.take_up(self.height)
+        self._numbers.write_heads()
+        if has_transactions or self.height == 0:
+            self._state.put(SECRET, salts.next_secret(secret, self._seeds[-1]))
+        self._state.commit_transaction(0)
+
+
+def genesis_call(run: BlockRun, around: Surroundings, machine: Machine, number: int, call: Call, gas: int) -> Outcome:
+    """Run one call of genesis: a contract's `@init`, or an export."""
+    contract = around.code.resolve(call.contract)
+    if contract is None:
+        raise InvariantViolation(f"genesis call {number} names the contract {call.contract!r}, which genesis doesn't install")
+    env, state = run.environment(), around.state
+    if contract.abi.init is not None and call.method == contract.abi.init.name:
+        return machine.init(state, env, SYSTEM_SENDER, contract, call.args, gas)
+    return machine.execute(state, env, SYSTEM_SENDER, (call,), gas)
