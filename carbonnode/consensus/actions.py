@@ -144,6 +144,14 @@ class EpochEntered(Action, frozen=True):
     index: int | None
 
 
+class Blame(Action, frozen=True):
+    """A message broke the protocol and was refused: count it against the peer (index in the current epoch; None if it isn't a member), score it."""
+
+    peer: int | None
+    code: str
+    detail: str
+
+
 class Alarm(Action, frozen=True):
     """Something an operator must hear. `code`: divergence, no-certificate, duplicate-key, nondeterminism, invalid-proposal, abstaining, abstaining-over."""
 
@@ -167,5 +175,6 @@ AnyAction: TypeAlias = (
     | ReportEvidence
     | ViewEntered
     | EpochEntered
+    | Blame
     | Alarm
 )

@@ -1,0 +1,209 @@
+"""Execution results, CHECKPOINT votes, certificates, the stable checkpoint (PBFT.md 13, 14, 42, 43; divergence: design, section 3)."""
+
+from carbonnode.chain.certificate import Certificate
+from carbonnode.consensus.actions import DiscardOverlays, Finalise, ReportEvidence, RequestSync
+from carbonnode.consensus.core import Core
+from carbonnode.consensus.events import Executed, Synced
+from carbonnode.consensus.evidence import CHECKPOINT, equivocation
+from carbonnode.consensus.journal import Diverged
+from carbonnode.consensus.messages import Certified, Checkpoint
+from carbonnode.consensus.proofs import check_certificate
+
+
+def on_executed(core: Core, event: Executed) -> None:
+    """Vote for the header we computed; a different one than before the crash means that execution isn't deterministic."""
+    height = event.height
+    if core.diverged or not core.finalised < height <= core.ordered or height in core.header_hashes:
+        return
+    core.header_hashes[height] = event.header_hash
+    if event.next_epoch is not None and core.next_epoch is None and event.next_epoch.epoch == core.epoch.epoch + 1:
+        core.next_epoch = event.next_epoch
+    _vote_checkpoint(core, height, event.header_hash)
+
+
+def _vote_checkpoint(core: Core, height: int, header_hash: bytes) -> None:
+    if not core.may_vote or height <= core.guard.floor:
+        return
+    given = core.guard.given(CHECKPOINT, height)
+    if given is not None and given.digest != header_hash:
+        core.alarm("nondeterminism", height, f"height {height} gave header {given.digest.hex()} before a restart and {header_hash.hex()} after it")
+        return
+    signature, record = core.guard.vote(CHECKPOINT, 0, height, header_hash)
+    if record is not None:
+        core.out.persist(height, record)
+    assert core.index is not None
+    vote = Checkpoint(core.epoch.epoch, height, header_hash, core.index, signature)
+    count_checkpoint(core, vote)
+    core.broadcast(vote)
+
+
+def on_checkpoint(core: Core, message: Checkpoint) -> None:
+    """A member's vote for a header; votes beyond twice the window only tell that we lag."""
+    if message.height <= core.stable:
+        return
+    if message.height > core.stable + 2 * core.window:
+        core.far[message.signer] = max(core.far.get(message.signer, 0), message.height)
+        ahead = sorted(core.far.values(), reverse=True)
+        if len(ahead) >= core.one_honest:
+            core.hint = max(core.hint, ahead[core.one_honest - 1])
+        return
+    count_checkpoint(core, message)
+
+
+def count_checkpoint(core: Core, message: Checkpoint) -> None:
+    """Count a vote, the first of each signer; with a quorum for one hash there is a certificate."""
+    height = message.height
+    votes = core.checkpoints.setdefault(height, {})
+    old = votes.get(message.signer)
+    if old is not None:
+        if old[0] != message.header_hash:
+            evidence = equivocation(CHECKPOINT, core.epoch.epoch, 0, height, message.signer, old, (message.header_hash, message.signature))
+            if core.report(evidence):
+                core.emit(ReportEvidence(evidence))
+        return
+    votes[message.signer] = (message.header_hash, message.signature)
+    same = sorted((signer, signature) for signer, (header_hash, signature) in votes.items() if header_hash == message.header_hash)
+    if len(same) >= core.quorum and height not in core.certificates:
+        core.certificates[height] = Certificate(core.epoch.epoch, height, message.header_hash, tuple(same[: core.quorum]))
+    elif height not in core.certificates:
+        _watch_for_deadlock(core, height, votes)
+
+
+def _watch_for_deadlock(core: Core, height: int, votes: dict[int, tuple[bytes, bytes]]) -> None:
+    """If no header of this height can reach a quorum any more, people must look (design: ordering stops a window later)."""
+    counts: dict[bytes, int] = {}
+    for header_hash, _ in votes.values():
+        counts[header_hash] = counts.get(header_hash, 0) + 1
+    missing = len(core.epoch.validators) - len(votes)
+    if max(counts.values()) + missing < core.quorum:
+        detail = ", ".join(f"{count}x {header_hash.hex()}" for header_hash, count in sorted(counts.items()))
+        core.alarm("no-certificate", height, f"no header of height {height} can be certified: {detail}")
+
+
+def on_certified(core: Core, message: Certified, sender: int | None) -> None:
+    """A certificate that a peer handed on. Raises `PeerViolation` if it doesn't hold."""
+    certificate = message.certificate
+    if certificate.epoch > core.epoch.epoch:
+        core.hint = max(core.hint, core.stable + 1)  # its set is unknown here: only a sync can verify it
+        return
+    if certificate.epoch < core.epoch.epoch:
+        return
+    if certificate.height > core.stable or core.abstaining:
+        check_certificate(certificate, core.epoch, core.chain_id, core.verify)
+        if sender is not None:
+            core.peer_certified[sender] = max(core.peer_certified.get(sender, 0), certificate.height)
+    if core.stable < certificate.height <= core.stable + 2 * core.window:
+        core.certificates.setdefault(certificate.height, certificate)
+    core.hint = max(core.hint, certificate.height)
+
+
+# ---- what follows
+
+
+def advance(core: Core) -> bool:
+    """Finalise, in order, what is executed and certified; gives whether the stable checkpoint moved."""
+    moved = False
+    while True:
+        height = core.stable + 1
+        certificate = core.certificates.get(height)
+        if certificate is None or core.syncing:
+            break
+        own = core.header_hashes.get(height)
+        if core.diverged:
+            if core.ordered < height:
+                break
+        elif own is None:
+            break
+        elif own != certificate.header_hash:
+            _diverge(core, height, own, certificate)
+            continue
+        else:
+            core.emit(Finalise(height, certificate))
+            core.finalised = height
+        _become_stable(core, height, certificate)
+        moved = True
+    return moved
+
+
+def _diverge(core: Core, height: int, own: bytes, certificate: Certificate) -> None:
+    """Our header differs from a certified one: keep the order going, vote on no header until a sync brings a certified state."""
+    core.diverged = height
+    core.out.persist(height + 2 * core.window, Diverged(core.epoch.epoch, height))
+    core.emit(DiscardOverlays(height))
+    core.alarm("divergence", height, f"height {height} executed here to {own.hex()}, certified is {certificate.header_hash.hex()}")
+    core.header_hashes.clear()
+
+
+def _become_stable(core: Core, height: int, certificate: Certificate) -> None:
+    core.stable = height
+    core.stable_hash = certificate.header_hash
+    core.stable_certificate = certificate
+    core.recent.append(certificate)
+    core.progress()
+    collect_garbage(core)
+    if core.diverged and height % core.epoch.parameters.epoch_blocks == 0:
+        request_sync(core, height)
+
+
+def collect_garbage(core: Core) -> None:
+    """Forget what lies at or below the stable checkpoint, and nothing else (PBFT.md 43)."""
+    stable = core.stable
+    for table in (core.slots, core.checkpoints, core.certificates, core.header_hashes, core.named):
+        for height in [h for h in table if h <= stable]:
+            del table[height]
+    for key in [key for key in core.batches if key[0] <= stable]:
+        del core.batches[key]
+    core.wanted = {key for key in core.wanted if key[0] > stable}
+    core.far = {signer: height for signer, height in core.far.items() if height > stable}
+    if len(core.reported) > 512 or len(core.alarmed) > 512:
+        core.reported = {key for key in core.reported if key[3] > stable - core.window}
+        core.alarmed = {key for key in core.alarmed if key[1] > stable - core.window}
+    core.guard.release(stable)
+    core.next_height = max(core.next_height, stable + 1)
+    core.ordered = max(core.ordered, stable)
+    core.replay = True
+
+
+def request_sync(core: Core, height: int) -> None:
+    """Ask the driver for certified blocks; execution pauses until they are here."""
+    if core.syncing and height <= core.sync_target:
+        return
+    core.syncing = True
+    core.sync_target = height
+    core.emit(RequestSync(height))
+
+
+def best_certified(core: Core) -> int:
+    """The greatest height that is known, or credibly said, to be certified."""
+    return max(core.hint, max(core.certificates, default=0))
+
+
+def catch_up(core: Core, *, stalled: bool) -> None:
+    """Sync if certificates are out of reach of our own log: at once beyond the window, else once nothing moves (PBFT.md 40)."""
+    best = best_certified(core)
+    if best > core.stable + core.window or (stalled and best > core.stable and best > core.ordered):
+        request_sync(core, best)
+
+
+def on_synced(core: Core, event: Synced) -> None:
+    """Block store and executor hold a later certified height."""
+    core.syncing = False
+    core.sync_target = 0
+    core.finalised = max(core.finalised, event.height)
+    if event.height >= core.stable:
+        core.stable = event.height
+        core.stable_hash = event.header_hash
+        core.stable_certificate = event.certificate
+        core.recent.append(event.certificate)
+        if core.diverged:
+            core.out.persist(event.height + 2 * core.window, Diverged(core.epoch.epoch, 0))
+            core.diverged = 0
+    elif core.diverged:
+        request_sync(core, core.stable)
+        return
+    core.header_hashes.clear()  # what was executed on top of the old state is void: it is executed again
+    core.ordered = core.stable
+    core.progress()
+    collect_garbage(core)
+    if event.next_epoch is not None:
+        core.next_epoch = event.next_epoch
