@@ -13,7 +13,7 @@ from carbonnode.chain.event import Event
 from carbonnode.chain.genesis import Parameters
 from carbonnode.chain.hashing import ZERO_HASH
 from carbonnode.chain.header import Header
-from carbonnode.chain.merkle import leaf_hash, root_of_leaf_hashes
+from carbonnode.chain.merkle import leaf_hash, tree_head
 from carbonnode.chain.receipt import Receipt, Status
 from carbonnode.chain.transaction import Call, Transaction
 from carbonnode.errors import InvariantViolation
@@ -113,9 +113,9 @@ class BlockRun:
             parent=self._parent.hash or ZERO_HASH,
             batch_digest=self._batch.digest,
             time_ms=self.time_ms,
-            transactions_root=root_of_leaf_hashes([leaf_hash(tx.wire_hash) for _, tx in transactions]),
-            receipts_root=root_of_leaf_hashes(leaves(self._receipt_salts, self._receipts)),
-            events_root=root_of_leaf_hashes(leaves(self._event_salts, self._events)),
+            transactions_root=tree_head([leaf_hash(tx.wire_hash) for _, tx in transactions]),
+            receipts_root=tree_head(leaves(self._receipt_salts, self._receipts)),
+            events_root=tree_head(leaves(self._event_salts, self._events)),
             state_root=state_root,
             validators_hash=validators_hash,
             next_validators_hash=following,

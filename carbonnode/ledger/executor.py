@@ -199,15 +199,21 @@ class BlockExecutor:
 
     # Questions about certified state.
 
-    def query(self, contract: str, view: str, args: Sequence[Value], sender: bytes = SYSTEM_SENDER, height: int | None = None) -> ViewResult:
-        """Run a view on the state of a certified height, the last by default. Raises `RemoteError` (`pruned`, `not-found`) for other heights."""
+    def query(
+        self, contract: str, view: str, args: Sequence[Value], sender: bytes = SYSTEM_SENDER, height: int | None = None, *, gas: int | None = None
+    ) -> ViewResult:
+        """Run a view on the state of a certified height, the last by default. `gas` lowers the chain's cap for views.
+
+        Raises `RemoteError` (`pruned`, `not-found`) for other heights.
+        """
         state, header = self._state_at(height)
         offset = state.get(CLOCK_OFFSET)
         market_ms = max(0, header.time_ms + (offset if type(offset) is int else 0))
         env = Environment(market_ms, header.height, self._genesis.chain_id, lambda name: self._contract(state, name))
         parameters = self._parameters()
         machine = self._machine(parameters.gas_schedule, views=True)
-        outcome = machine.view(state, env, contract, view, args, parameters.view_gas, sender=sender)
+        limit = parameters.view_gas if gas is None else min(gas, parameters.view_gas)
+        outcome = machine.view(state, env, contract, view, args, limit, sender=sender)
         value = values.to_wire(outcome.values[0]) if outcome.ok else None
         return ViewResult(header.height, int(outcome.status), outcome.code, value, outcome.gas_used)
 

@@ -1,0 +1,382 @@
+"""The daemon's side of the executor process: starts it, talks to it, starts it again when it dies.
+
+A restart is invisible to the caller: blocks that the dead process held in memory are executed again from what was sent before, with equal hashes, then
+the commands it owed an answer are sent again. A process that keeps dying on one command is fatal, and the error names the height.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from carbonnode import errors
+from carbonnode.chain import values
+from carbonnode.chain.batch import Batch, SkipOrder
+from carbonnode.chain.receipt import Status
+from carbonnode.chain.service import ContractAbi
+from carbonnode.chain.values import Value
+from carbonnode.errors import CarbonnodeError, InvariantViolation, RemoteError, StorageError
+from carbonnode.ledger.executor import FLUSH_BLOCKS
+from carbonnode.ledger.results import ExecutedBlock, LedgerStatus, ViewResult
+from carbonnode.ledger.tree_proof import StateProof
+from carbonnode.node import executor_protocol as protocol
+from carbonnode.storage.crashpoints import VARIABLE as CRASH_VARIABLE
+from carbonnode.storage.space import DEFAULT_RESERVE_BYTES
+
+MAX_DEATHS: Final = 3
+"""Deaths without an answer in between, after which the executor isn't started again."""
+LOCK_PATIENCE_S: Final = 10.0
+"""How long a database lock may be held by a predecessor that is still going down."""
+MAX_QUEUED_VIEWS: Final = 256
+BUSY_S: Final = 0.5
+"""Blocks executed less than this ago make views wait their turn."""
+VIEW_SHARE: Final = 0.1
+"""The share of the executor's time that views may take while blocks execute."""
+VIEW_GAS_BUSY: Final = 1_700_000
+VIEW_GAS_IDLE: Final = 10_000_000
+"""Gas of one view, about 50 and 300 ms: a longer one would hold up a block."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorOptions:
+    """How to run the executor: its state directory, the genesis file's bytes, heights between flushes, reserved disk space, confinement."""
+
+    state: Path
+    genesis: bytes
+    flush_blocks: int = FLUSH_BLOCKS
+    reserve_bytes: int = DEFAULT_RESERVE_BYTES
+    sandbox: bool = True
+
+
+@dataclass(slots=True)
+class _Owed:
+    """A command without an answer yet."""
+
+    command: protocol.AnyCommand
+    future: "asyncio.Future[tuple[bytes, int]]"
+
+
+class _Logged:
+    """An executed block that a restarted executor may have to execute again, and the hash it must come to."""
+
+    __slots__ = ("command", "header_hash")
+
+    def __init__(self, command: protocol.Execute, header_hash: bytes) -> None:
+        self.command = command
+        self.header_hash = header_hash
+
+
+class ExecutorClient:
+    """The executor process as the daemon uses it (`node.ports.ExecutorPort`)."""
+
+    def __init__(self, options: ExecutorOptions) -> None:
+        self._options = options
+        self._process: asyncio.subprocess.Process | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._owed: dict[int, _Owed] = {}
+        self._number = 0
+        self._log: dict[int, _Logged] = {}
+        self._finalised = -1
+        self._deaths = 0
+        self._closing = False
+        self._dead: CarbonnodeError | None = None
+        self._views = asyncio.Lock()
+        self._queued_views = 0
+        self._next_view = 0.0
+        self._last_execute = float("-inf")
+        self.confinement: tuple[str, ...] = ()
+        """What confines the process, one line for each means."""
+        self.pid = 0
+        """The process."""
+        self.restarts = 0
+        """How often it was started again."""
+
+    # Life.
+
+    async def start(self) -> LedgerStatus:
+        """Start the process and open the state. Raises what opening raises (`StorageError`, `ConfigError`)."""
+        await self._launch()
+        return await self.status()
+
+    async def close(self) -> None:
+        """Flush, let the process end, and wait for it."""
+        if self._closing:
+            return
+        flushed = self._dead is None and self._writer is not None
+        try:
+            if flushed:
+                await self.flush()
+        finally:
+            self._closing = True
+            await self._end()
+
+    async def _end(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        if self._writer is not None:
+            self._writer.close()
+        if self._process is not None:
+            try:
+                await asyncio.wait_for(self._process.wait(), LOCK_PATIENCE_S)
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+        self._fail_all(StorageError("the executor process was closed: the node is stopping", code="closed"))
+
+    def kill(self) -> None:
+        """Kill the process at once (tests)."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    async def _launch(self) -> None:
+        """Spawn, open, and start reading answers. A lock held by a predecessor is waited for."""
+        deadline = asyncio.get_running_loop().time() + LOCK_PATIENCE_S
+        while True:
+            reader = await self._spawn()
+            try:
+                hello = await self._open(reader)
+                break
+            except StorageError as error:
+                await self._reap()
+                if error.code != "locked" or asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(0.1)
+            except BaseException:
+                await self._reap()
+                raise
+        self.pid, self.confinement = hello.pid, hello.confinement
+        self._reading = asyncio.get_running_loop().create_task(self._read(reader), name="executor")
+
+    async def _spawn(self) -> asyncio.StreamReader:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG", CRASH_VARIABLE) if name in os.environ}
+        environment[protocol.FD_VARIABLE] = str(theirs.fileno())
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "carbonnode.node.executor_process", pass_fds=(theirs.fileno(),), env=environment, stdin=asyncio.subprocess.DEVNULL
+            )
+        finally:
+            theirs.close()
+        reader, self._writer = await asyncio.open_connection(sock=ours, limit=1 << 22)
+        return reader
+
+    async def _open(self, reader: asyncio.StreamReader) -> protocol.Hello:
+        options = self._options
+        command = protocol.Open(str(options.state), options.genesis, options.flush_blocks, options.reserve_bytes, options.sandbox)
+        self._write(0, command)
+        try:
+            _, answer = await _read_answer(reader)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            raise StorageError(f"the executor process ended while it opened {options.state}: its error stands in the log", code="executor") from None
+        if isinstance(answer, protocol.Failed):
+            raise _error(answer)
+        return _decoded(answer.result, protocol.Hello)
+
+    async def _reap(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        if self._process is not None:
+            if self._process.returncode is None:
+                self._process.kill()
+            await self._process.wait()
+
+    # Conversation.
+
+    def _write(self, number: int, command: protocol.AnyCommand) -> None:
+        if self._writer is not None:
+            self._writer.write(protocol.frame(number, command))
+
+    def _send(self, command: protocol.AnyCommand) -> "asyncio.Future[tuple[bytes, int]]":
+        if self._dead is not None:
+            raise self._dead
+        if self._closing:
+            raise StorageError("the executor process is closed: the node is stopping", code="closed")
+        self._number += 1
+        future: asyncio.Future[tuple[bytes, int]] = asyncio.get_running_loop().create_future()
+        self._owed[self._number] = _Owed(command, future)
+        self._write(self._number, command)
+        return future
+
+    async def _ask(self, command: protocol.AnyCommand, kind: type[T]) -> T:
+        result, _ = await self._send(command)
+        return _decoded(result, kind)
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        """Hand answers to those who wait; when the process dies, start it again."""
+        try:
+            while True:
+                number, answer = await _read_answer(reader)
+                self._deaths = 0
+                owed = self._owed.pop(number)
+                if owed.future.done():
+                    continue
+                if isinstance(answer, protocol.Failed):
+                    owed.future.set_exception(_error(answer))
+                else:
+                    owed.future.set_result((answer.result, answer.elapsed_us))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            if not self._closing:
+                self._reading = asyncio.get_running_loop().create_task(self._revive(), name="executor-restart")
+
+    async def _revive(self) -> None:
+        await self._reap()
+        code = None if self._process is None else self._process.returncode
+        self._deaths += 1
+        first = next(iter(self._owed.values()), None)
+        doing = "while idle" if first is None else f"during {_describe(first.command)}"
+        if self._deaths > MAX_DEATHS:
+            self._die(InvariantViolation(f"the executor process died {self._deaths} times {doing} (exit status {code}): its error stands in the log", code="executor-crash"))
+            return
+        try:
+            self.restarts += 1
+            await self._launch()
+            await self._replay()
+        except CarbonnodeError as error:
+            self._die(error)
+
+    async def _replay(self) -> None:
+        """Bring a new process to where the dead one stood: executed blocks again, then the commands it owed an answer."""
+        waiting = list(self._owed.items())
+        self._owed = {}
+        status = await self.status()
+        for height, logged in sorted(self._log.items()):
+            if height > status.height:
+                block = await self._ask(logged.command, ExecutedBlock)
+                if block.header_hash != logged.header_hash:
+                    raise InvariantViolation(f"block {height} came to another header when it was executed again: the executor isn't deterministic")
+                if height <= self._finalised:
+                    await self._ask(protocol.Finalise(height), int)
+        for number, owed in waiting:
+            self._owed[number] = owed
+            self._write(number, owed.command)
+
+    def _die(self, error: CarbonnodeError) -> None:
+        self._dead = error
+        self._fail_all(error)
+
+    def _fail_all(self, error: CarbonnodeError) -> None:
+        for owed in self._owed.values():
+            if not owed.future.done():
+                owed.future.set_exception(error)
+        self._owed.clear()
+
+    # Blocks.
+
+    async def execute(self, height: int, batch: Batch, transactions: Sequence[bytes], skip_orders: Sequence[SkipOrder] = ()) -> ExecutedBlock:
+        """Execute on top of height - 1, in memory. Idempotent."""
+        command = protocol.Execute(height, batch.encoded, tuple(transactions), tuple(skip_orders))
+        self._last_execute = asyncio.get_running_loop().time()
+        block = await self._ask(command, ExecutedBlock)
+        self._log[height] = _Logged(command, block.header_hash)
+        return block
+
+    async def finalise(self, height: int) -> int:
+        """Make the executed block of `height` part of the state; returns the height known to be synced."""
+        durable = await self._ask(protocol.Finalise(height), int)
+        self._finalised = max(self._finalised, height)
+        self._forget(durable)
+        return durable
+
+    async def flush(self) -> int:
+        """Sync the state database; returns the height known to be synced."""
+        durable = await self._ask(protocol.Flush(), int)
+        self._forget(durable)
+        return durable
+
+    def _forget(self, durable: int) -> None:
+        for height in [height for height in self._log if height <= durable]:
+            del self._log[height]
+
+    async def discard_above(self, height: int) -> None:
+        """Drop executed blocks above `height`."""
+        await self._ask(protocol.DiscardAbove(height), type(None))
+        for above in [above for above in self._log if above > height]:
+            del self._log[above]
+
+    async def status(self) -> LedgerStatus:
+        """Where the state stands."""
+        return await self._ask(protocol.Status(), LedgerStatus)
+
+    async def genesis_block(self) -> ExecutedBlock:
+        """Block 0."""
+        return await self._ask(protocol.GenesisBlock(), ExecutedBlock)
+
+    # Questions.
+
+    async def query(self, contract: str, view: str, args: tuple[Value, ...], sender: bytes, height: int | None = None) -> ViewResult:
+        """Run a view on certified state.
+
+        While blocks execute, views get a tenth of the executor's time. Raises `RemoteError`: `busy` when too many wait, or when this one needs more than
+        its slice; `pruned` or `not-found` for the height.
+        """
+        wire = tuple([values.to_wire(arg) for arg in args])
+        loop = asyncio.get_running_loop()
+        if self._queued_views >= MAX_QUEUED_VIEWS:
+            raise RemoteError(f"{MAX_QUEUED_VIEWS} views wait already: ask again in a moment", code="busy")
+        self._queued_views += 1
+        try:
+            async with self._views:
+                await asyncio.sleep(max(0.0, self._next_view - loop.time()))
+                busy = loop.time() - self._last_execute < BUSY_S
+                gas = VIEW_GAS_BUSY if busy else VIEW_GAS_IDLE
+                result, elapsed_us = await self._send(protocol.Query(contract, view, wire, sender, height, gas))
+                if busy:
+                    self._next_view = loop.time() + elapsed_us / 1e6 * (1 / VIEW_SHARE - 1)
+        finally:
+            self._queued_views -= 1
+        answer = _decoded(result, ViewResult)
+        if busy and answer.status == Status.OUT_OF_GAS:
+            raise RemoteError(f"{contract}.{view} needs more time than a view may take while blocks are executed: ask again when the network is quieter", code="busy")
+        return answer
+
+    async def prove(self, key: bytes, height: int | None = None) -> StateProof:
+        """A proof of a state key at a certified height."""
+        return await self._ask(protocol.Prove(key, height), StateProof)
+
+    async def abi(self, name: str, height: int | None = None) -> ContractAbi | None:
+        """The interface of an installed contract, None if there is none of that name."""
+        found: ContractAbi | None = await self._ask(protocol.Abi(name, height), ContractAbi | None)  # type: ignore[arg-type]
+        return found
+
+    async def contracts(self) -> tuple[str, ...]:
+        """Names of the installed contracts."""
+        return await self._ask(protocol.Contracts(), tuple[str, ...])
+
+
+async def _read_answer(reader: asyncio.StreamReader) -> tuple[int, protocol.AnyAnswer]:
+    head = await reader.readexactly(protocol.LENGTH_BYTES)
+    return protocol.answer_decoder.decode(await reader.readexactly(int.from_bytes(head, "big")))
+
+
+@cache
+def _decoder(kind: Any) -> Any:
+    return msgspec.msgpack.Decoder(kind)
+
+
+def _decoded(data: bytes, kind: type[T]) -> T:
+    """A result of the executor: our own encoding, so a plain typed decode does."""
+    decoded: T = _decoder(kind).decode(data)
+    return decoded
+
+
+def _error(answer: protocol.Failed) -> CarbonnodeError:
+    kind = getattr(errors, answer.error, StorageError)
+    error: CarbonnodeError = kind(answer.message, code=answer.code)
+    return error
+
+
+def _describe(command: protocol.AnyCommand) -> str:
+    height = getattr(command, "height", None)
+    return type(command).__name__.lower() + ("" if height is None else f" of height {height}")

@@ -1,0 +1,155 @@
+"""The executor process: owns the state database and the VM. No keys, no sockets, no exec, no files outside the state's directory (design, section 5).
+
+Run by `executor_client` as `python -m carbonnode.node.executor_process` with one end of a socket pair in CARBONNODE_EXECUTOR_FD. It answers commands one
+at a time and ends when the other end closes. What a contract can't cause ends it loudly: an `InvariantViolation` is reported, anything else
+kills the process with its traceback on stderr.
+"""
+
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from carbonnode import errors
+from carbonnode.chain import values
+from carbonnode.chain.batch import Batch
+from carbonnode.chain.genesis import parse_genesis
+from carbonnode.errors import CarbonnodeError, InvariantViolation
+from carbonnode.ledger.executor import BlockExecutor
+from carbonnode.node import executor_protocol as protocol
+from carbonnode.node.sandbox import confine
+from carbonnode.storage.crashpoints import CrashPoints
+from carbonnode.storage.leveldb import LevelKV
+from carbonnode.storage.space import SpaceGuard
+
+_GC_THRESHOLDS = (50_000, 20, 100)
+
+
+class Service:
+    """Carries commands out on one `BlockExecutor`."""
+
+    def __init__(self, crash: CrashPoints) -> None:
+        self._crash = crash
+        self._executor: BlockExecutor | None = None
+        self._kv: LevelKV | None = None
+        self._handlers: dict[type[Any], Callable[[Any], object]] = {
+            protocol.Execute: self._execute,
+            protocol.Finalise: self._finalise,
+            protocol.DiscardAbove: lambda c: self._ledger.discard_above(c.height),
+            protocol.Flush: lambda _c: self._flush(),
+            protocol.Status: lambda _c: self._ledger.status(),
+            protocol.GenesisBlock: lambda _c: self._ledger.genesis_block(),
+            protocol.Query: self._query,
+            protocol.Prove: lambda c: self._ledger.prove(c.key, c.height),
+            protocol.Abi: lambda c: self._ledger.abi(c.name, c.height),
+            protocol.Contracts: lambda _c: self._ledger.contracts(),
+        }
+
+    @property
+    def _ledger(self) -> BlockExecutor:
+        if self._executor is None:
+            raise InvariantViolation("the executor got a command before it was opened")
+        return self._executor
+
+    def answer(self, command: protocol.AnyCommand) -> object:
+        """The result of a command; raises what it raises."""
+        if isinstance(command, protocol.Open):
+            return self._open(command)
+        return self._handlers[type(command)](command)
+
+    def _open(self, command: protocol.Open) -> protocol.Hello:
+        path = Path(command.path)
+        genesis = parse_genesis(command.genesis)
+        self._kv = LevelKV.open(path, SpaceGuard(path, command.reserve_bytes))
+        self._executor = BlockExecutor(self._kv, genesis, flush_blocks=command.flush_blocks)
+        confinement = confine(path) if command.sandbox else ("none: switched off by `executor.sandbox`",)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
+        return protocol.Hello(os.getpid(), confinement)
+
+    def _execute(self, command: protocol.Execute) -> object:
+        self._crash.reach("execute.before")
+        block = self._ledger.execute(command.height, Batch.decode(command.batch), command.transactions, command.skip_orders)
+        self._crash.reach("execute.after")
+        return block
+
+    def _finalise(self, command: protocol.Finalise) -> object:
+        self._crash.reach("finalise.before")
+        durable = self._ledger.finalise(command.height)
+        self._crash.reach("finalise.after")
+        return durable
+
+    def _flush(self) -> object:
+        self._crash.reach("flush.before")
+        durable = self._ledger.flush()
+        self._crash.reach("flush.after")
+        return durable
+
+    def _query(self, command: protocol.Query) -> object:
+        args = [values.from_wire(arg) for arg in command.args]
+        return self._ledger.query(command.contract, command.view, args, command.sender, command.height, gas=command.gas)
+
+    def close(self) -> None:
+        """Release the database; what wasn't flushed is executed again from the block store."""
+        if self._kv is not None:
+            self._kv.close()
+
+
+def receive(connection: socket.socket, size: int) -> bytes | None:
+    """Exactly `size` bytes, or None when the other end has closed."""
+    parts: list[bytes] = []
+    while size:
+        part = connection.recv(min(size, 1 << 20))
+        if not part:
+            return None
+        parts.append(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def serve(connection: socket.socket, service: Service) -> None:
+    """Answer commands until the other end closes."""
+    while (head := receive(connection, protocol.LENGTH_BYTES)) is not None:
+        body = receive(connection, int.from_bytes(head, "big"))
+        if body is None:
+            return
+        number, command = protocol.request_decoder.decode(body)
+        started = time.perf_counter_ns()
+        answer: protocol.AnyAnswer
+        try:
+            result = protocol.encoder.encode(service.answer(command))
+            answer = protocol.Done(result, (time.perf_counter_ns() - started) // 1000)
+        except CarbonnodeError as error:
+            answer = protocol.Failed(_public_class(error), error.code, str(error))
+        connection.sendall(protocol.frame(number, answer))
+
+
+def _public_class(error: CarbonnodeError) -> str:
+    """The nearest class of the error tree that the other side knows by name."""
+    names: list[str] = [kind.__name__ for kind in type(error).__mro__ if getattr(errors, kind.__name__, None) is kind]
+    return names[0]
+
+
+def main() -> int:
+    """Entry point of the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.setswitchinterval(0.05)
+    connection = socket.socket(fileno=int(os.environ[protocol.FD_VARIABLE]))
+    service = Service(CrashPoints.from_environment(os.environ))
+    try:
+        serve(connection, service)
+    except (BrokenPipeError, ConnectionResetError):
+        return 0
+    finally:
+        service.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
