@@ -6,7 +6,7 @@ The stream's conversation, all JSON texts:
 - Without `hello=1` in the URL it streams public events at once, from `first_height` if the URL names one, else from now.
 - With `hello=1` it waits for `{"type": "hello", "sender", "time_ms", "signature", "first_height"?}`, a signature over `chain.request.hello_bytes`
   with this connection's challenge, answers `{"type": "ready", "entity"}`, and streams public events and those of the sender's entity.
-- Events are `{"type": "event", "height", "time_ms", "index", "event"}`; an error is `{"type": "problem", ...}` and ends the stream.
+- Events are `{"type": "event", "height", "time_ms", "index", "event"}`; an error is `{"type": "problem", "problem": RFC 9457}` and ends the stream.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ async def event_stream(socket: WebSocket[Any, Any, State], state: State) -> None
         return
     except (CarbonnodeError, WebSocketException, TimeoutError) as error:
         details = describe(error if not isinstance(error, TimeoutError) else ServiceRefusal("no hello came in time", code="timeout"))
-        await _say(socket, {"type": "problem", **msgspec.to_builtins(details)})
+        await _say(socket, {"type": "problem", "problem": msgspec.to_builtins(details)})
         code = TRY_AGAIN_LATER if details.status in (429, 503) else POLICY_VIOLATION
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the client may be gone already
         await socket.close(code=code)

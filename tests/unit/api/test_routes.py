@@ -245,11 +245,11 @@ def test_private_stream_needs_a_signed_hello_of_a_registered_entity(http: TestCl
 
     with http.websocket_connect("/v1/events?hello=1") as stream:
         hello(stream)
-        assert stream.receive_json()["code"] == "forbidden"
+        assert stream.receive_json()["problem"]["code"] == "forbidden"
     node.entities[owner.public_key] = "ST-001"
     with http.websocket_connect("/v1/events?hello=1") as stream:
         hello(stream, challenge=bytes(32))
-        assert stream.receive_json()["code"] == "unauthorized"
+        assert stream.receive_json()["problem"]["code"] == "unauthorized"
     node.records.append(make_trade(3, 6200))
     with http.websocket_connect("/v1/events?hello=1") as stream:
         hello(stream)
@@ -258,7 +258,7 @@ def test_private_stream_needs_a_signed_hello_of_a_registered_entity(http: TestCl
     with http.websocket_connect("/v1/events?hello=1") as stream:
         stream.receive_json()
         stream.send_text("{}")
-        assert stream.receive_json()["code"] == "bad-request"
+        assert stream.receive_json()["problem"]["code"] == "bad-request"
 
 
 def test_other_hosts_are_refused(http: TestClient[Litestar]) -> None:
