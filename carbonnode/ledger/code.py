@@ -53,7 +53,7 @@ class ContractCode:
         return contract
 
     def verdict(self, name: str, source_hash: str, source: str) -> str:
-        """"" if the source can be installed under the name, else a stable code."""
+        """Empty if the source can be installed under the name, else a stable code."""
         raw = source.encode()
         if blake2b_256(raw).hex() != source_hash:
             return "epoch.code-missing"

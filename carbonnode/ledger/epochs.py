@@ -131,7 +131,7 @@ class Epochs:
         return ((height + parameters.window) // parameters.epoch_blocks + 1) * parameters.epoch_blocks
 
     def _check(self, decision: tuple[object, ...]) -> str:
-        """"" if the decision can be carried out, else a stable code."""
+        """Empty if the decision can be carried out, else a stable code."""
         try:
             if decision[1] == "contract":
                 return self._code.verdict(str(decision[2]), str(decision[3]), self._source(str(decision[3])))

@@ -293,5 +293,7 @@ class BlockExecutor:
     def _stored_header(self, height: int) -> Header:
         header = self._store.header(height)
         if header is None:
-            raise StorageError(f"the state database lacks the header of its own height {height}: remove the state directory, it's rebuilt from the blocks", code="corrupt")
+            raise StorageError(
+                f"the state database lacks the header of its own height {height}: remove the state directory, it's rebuilt from the blocks", code="corrupt"
+            )
         return header

@@ -9,14 +9,14 @@ from carbonnode.chain.values import Value
 from carbonnode.errors import StorageError
 from carbonnode.ledger.key_index import KeyIndex
 from carbonnode.ledger.salts import SALT_BYTES
-from carbonnode.ledger.state import WorkingState
+from carbonnode.ledger.state import ReadOnlyState, WorkingState
 from carbonnode.ledger.store import StateStore
 from carbonnode.ledger.tree import TreeUpdate, commit, delete_leaf, key_hash, make_leaf
 from carbonnode.ledger.tree_proof import StateProof, build_proof
 from carbonnode.vm.state import ABSENT, Absent
 
 
-class PastState:
+class PastState(ReadOnlyState):
     """A read-only state as of `height`; void after the next finalised block."""
 
     def __init__(self, store: StateStore, state: WorkingState, header: Header) -> None:
@@ -53,21 +53,6 @@ class PastState:
         """As in `StateAccess`."""
         return self._index.prev_key(prefix, before)
 
-    def put(self, key: bytes, value: Value) -> None:
-        """Nothing is written to the past. Raises `RuntimeError`."""
-        raise RuntimeError(f"a view tried to write {key!r}")
-
-    def delete(self, key: bytes) -> None:
-        """Nothing is written to the past. Raises `RuntimeError`."""
-        raise RuntimeError(f"a view tried to delete {key!r}")
-
-    def mark(self) -> int:
-        """Nothing is ever written."""
-        return 0
-
-    def rollback(self, mark: int) -> None:
-        """Nothing to undo."""
-
     def prove(self, key: bytes) -> StateProof:
         """A proof under the header's state root. Raises `StorageError` if the rebuilt root isn't the header's."""
         nodes = self._rebuilt()
@@ -81,6 +66,8 @@ class PastState:
                 for key, record in self._old.items()
             ]
             if update.apply(leaves) != self.header.state_root:
-                raise StorageError(f"the undo records don't lead back to the state root of height {self.header.height}: run `carbonnode verify-store`", code="corrupt")
+                raise StorageError(
+                    f"the undo records don't lead back to the state root of height {self.header.height}: run `carbonnode verify-store`", code="corrupt"
+                )
             self._nodes = update.writes
         return self._nodes

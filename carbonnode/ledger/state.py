@@ -268,7 +268,7 @@ class WorkingState:
     def _is_present(self, key: bytes) -> bool:
         return self.get(key) is not ABSENT
 
-    def _walk(self, start: bytes, stop: bytes | None, reverse: bool) -> Iterator[bytes]:  # noqa: FBT001  the index's own protocol
+    def _walk(self, start: bytes, stop: bytes | None, reverse: bool) -> Iterator[bytes]:
         return self._store.walk_keys(start, stop, reverse)
 
     def _changed_keys(self, prefix: bytes) -> Iterable[bytes]:
@@ -281,20 +281,15 @@ class WorkingState:
                 del self._clean[key]
 
 
-class FinalState:
-    """The finalised state for views: the same reads, no writes."""
+class ReadOnlyState:
+    """The half of `StateAccess` that writes, for views: the VM refuses to write before it comes to this."""
 
-    def __init__(self, state: WorkingState) -> None:
-        self.get = state.final_value
-        self.next_key = state.final_next
-        self.prev_key = state.final_prev
-
-    def put(self, key: bytes, value: Value) -> None:
-        """Views don't write. Raises `RuntimeError`: the VM refuses before it comes to this."""
+    def put(self, key: bytes, value: Value) -> None:  # noqa: ARG002  the protocol's parameters
+        """Raises `RuntimeError`."""
         raise RuntimeError(f"a view tried to write {key!r}")
 
     def delete(self, key: bytes) -> None:
-        """Views don't write. Raises `RuntimeError`."""
+        """Raises `RuntimeError`."""
         raise RuntimeError(f"a view tried to delete {key!r}")
 
     def mark(self) -> int:
@@ -303,3 +298,12 @@ class FinalState:
 
     def rollback(self, mark: int) -> None:
         """Nothing to undo."""
+
+
+class FinalState(ReadOnlyState):
+    """The finalised state for views."""
+
+    def __init__(self, state: WorkingState) -> None:
+        self.get = state.final_value
+        self.next_key = state.final_next
+        self.prev_key = state.final_prev

@@ -97,7 +97,7 @@ class StateStore:
                 found = self._nodes[path] = self._kv.get(layout.NODE + path)
         return found  # type: ignore[return-value]  # _UNSET was ruled out
 
-    def walk_keys(self, start: bytes, stop: bytes | None, reverse: bool) -> Iterator[bytes]:  # noqa: FBT001  the index's own protocol
+    def walk_keys(self, start: bytes, stop: bytes | None, reverse: bool) -> Iterator[bytes]:
         """State keys present with start <= key < stop, in order."""
         end = layout.prefix_end(layout.VALUE) if stop is None else layout.VALUE + stop
         stored = (key[1:] for key, _ in self._kv.iterate(start=layout.VALUE + start, stop=end, reverse=reverse))

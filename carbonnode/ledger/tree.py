@@ -105,6 +105,13 @@ def node_hash(record: bytes) -> bytes:
     return blake2b(record[: HEAD + HASH * present], digest_size=HASH).digest()
 
 
+def _set(children: dict[int, Leaf | Branch], digit: int, child: Child) -> None:
+    if child is None:
+        children.pop(digit, None)
+    else:
+        children[digit] = child
+
+
 class TreeUpdate:
     """One batch of changes over a tree that `read(path)` gives the records of; `writes` holds new records, None for removed ones."""
 
@@ -151,39 +158,29 @@ class TreeUpdate:
             stop = start + 1
             while stop < count and changes[stop].path[depth] == letter:
                 stop += 1
+            group, start = changes[start:stop], stop
             digit = _NIBBLE[letter]
-            bit = 1 << digit
-            group = changes[start:stop]
-            start = stop
-            before: Child = None
-            at = entry = 0
-            if bitmap & bit:
-                at = HEAD + HASH * (bitmap & (bit - 1)).bit_count()
-                if leaf_map & bit:
-                    entry = entries + _LEAF_ENTRY * (leaf_map & (bit - 1)).bit_count()
-                    before = Leaf(b"", record[entry : entry + HASH], record[entry + HASH : entry + _LEAF_ENTRY], record[at : at + HASH])
-                    after = self._at_leaf(path + _DIGITS[digit], before, group)
-                else:
-                    before = Branch(record[at : at + HASH])
-                    after = self._node(path + _DIGITS[digit], group)
+            bit, below = 1 << digit, path + _DIGITS[digit]
+            at = HEAD + HASH * (bitmap & (bit - 1)).bit_count()
+            entry = entries + _LEAF_ENTRY * (leaf_map & (bit - 1)).bit_count()
+            after: Child
+            if leaf_map & bit:
+                present = Leaf(b"", record[entry : entry + HASH], record[entry + HASH : entry + _LEAF_ENTRY], record[at : at + HASH])
+                after = self._at_leaf(below, present, group)
+                if children is None and type(after) is Leaf and after.key_hash == present.key_hash:
+                    flat[at : at + HASH] = after.hash
+                    flat[entry + HASH : entry + _LEAF_ENTRY] = after.commitment
+                    continue
+            elif bitmap & bit:
+                after = self._node(below, group)
+                if children is None and type(after) is Branch:
+                    flat[at : at + HASH] = after.hash
+                    continue
             else:
-                after = self._build(path + _DIGITS[digit], [leaf for leaf in group if leaf.hash])
+                after = self._build(below, [leaf for leaf in group if leaf.hash])
             if children is None:
-                if type(after) is type(before):
-                    if type(after) is Branch:
-                        flat[at : at + HASH] = after.hash
-                        continue
-                    if after is None:
-                        continue
-                    if type(after) is Leaf and type(before) is Leaf and after.key_hash == before.key_hash:
-                        flat[at : at + HASH] = after.hash
-                        flat[entry + HASH : entry + _LEAF_ENTRY] = after.commitment
-                        continue
                 children = parse(bytes(flat))
-            if after is None:
-                children.pop(digit, None)
-            else:
-                children[digit] = after
+            _set(children, digit, after)
         return bytes(flat) if children is None else children
 
     def _at_leaf(self, path: bytes, present: Leaf, changes: Sequence[Leaf]) -> Child:

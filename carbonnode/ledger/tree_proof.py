@@ -111,5 +111,3 @@ def _level_hash(level: ProofLevel, digit: int, child: bytes | None, *, leaf: boo
 
 def _bad(what: str) -> InvalidBlock:
     return InvalidBlock(f"the state proof {what}: don't trust what came with it", code="state-proof")
-
-

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -237,7 +237,11 @@ class ExecutorClient:
         first = next(iter(self._owed.values()), None)
         doing = "while idle" if first is None else f"during {_describe(first.command)}"
         if self._deaths > MAX_DEATHS:
-            self._die(InvariantViolation(f"the executor process died {self._deaths} times {doing} (exit status {code}): its error stands in the log", code="executor-crash"))
+            self._die(
+                InvariantViolation(
+                    f"the executor process died {self._deaths} times {doing} (exit status {code}): its error stands in the log", code="executor-crash"
+                )
+            )
             return
         try:
             self.restarts += 1
@@ -338,7 +342,9 @@ class ExecutorClient:
             self._queued_views -= 1
         answer = _decoded(result, ViewResult)
         if busy and answer.status == Status.OUT_OF_GAS:
-            raise RemoteError(f"{contract}.{view} needs more time than a view may take while blocks are executed: ask again when the network is quieter", code="busy")
+            raise RemoteError(
+                f"{contract}.{view} needs more time than a view may take while blocks are executed: ask again when the network is quieter", code="busy"
+            )
         return answer
 
     async def prove(self, key: bytes, height: int | None = None) -> StateProof:
@@ -367,7 +373,7 @@ def _decoder(kind: Any) -> Any:
 
 def _decoded(data: bytes, kind: type[T]) -> T:
     """A result of the executor: our own encoding, so a plain typed decode does."""
-    decoded: T = _decoder(kind).decode(data)
+    decoded: T = _decoder(cast(Any, kind)).decode(data)
     return decoded
 
 

@@ -69,7 +69,7 @@ def _landlock(libc: ctypes.CDLL, directory: Path) -> str:
     if version < 1:
         return f"landlock: off, the kernel doesn't have it ({os.strerror(ctypes.get_errno())})"
     rights = _LANDLOCK_FS[min(version, 5)]
-    attributes = struct.pack("=QQ", rights, _LANDLOCK_NET) if version >= 4 else struct.pack("=Q", rights)  # noqa: PLR2004  the version that brought it
+    attributes = struct.pack("=QQ", rights, _LANDLOCK_NET) if version >= 4 else struct.pack("=Q", rights)
     ruleset = libc.syscall(_LANDLOCK_CREATE, attributes, len(attributes), 0)
     if ruleset < 0:
         return f"landlock: off, its rule set was refused ({os.strerror(ctypes.get_errno())})"
