@@ -12,6 +12,7 @@ READ = 1
 INITIATE = 2
 APPROVE = 4
 FULL = 7
+CREDIT_BAR = 4
 ACTIVE = "active"
 FOREVER = 1 << 62
 REGISTRY_ACCOUNT = 100
@@ -228,7 +229,9 @@ def bar(entity: str, bars: int, reason: str) -> None:
     """Bar an entity from buying (1), selling (2) or both (3); 0 lifts the bar."""
     staff_entity(ctx.sender, AUTHORITY | EXCHANGE)
     require(bars >= 0 and bars <= 3, "IDENTITY-BARS")
-    set_state(entity, entity_entry(entity)[1], bars, reason)
+    record = entity_entry(entity)
+    require(record[4] == 0, "IDENTITY-MANAGEMENT")
+    set_state(entity, record[1], bars | record[2] & CREDIT_BAR, reason)
 
 
 @export
@@ -254,6 +257,9 @@ def record_credit(entity: str, kind: str, points: int, evidence: str) -> int:
     number = head[0] + 1
     credit_heads[entity] = (number, head[1] + points)
     credit_records[entity, number] = (ctx.time, kind, points, evidence)
+    barred = head[1] + points >= call("rules", "number", "", "credit_bar_points")
+    if barred != (record[2] & CREDIT_BAR != 0) and record[1] != "closed":
+        set_state(entity, record[1], record[2] ^ CREDIT_BAR, "credit record")
     emit("CreditRecorded", to=record[0], entity=entity, kind=kind, points=points, total=head[1] + points)
     return number
 
@@ -267,6 +273,7 @@ def trader(key: bytes, side: int) -> tuple:
     require(entry[1] & INITIATE != 0, "ACCESS-RIGHT")
     record = entities[entry[0]]
     require(record[1] == ACTIVE, "TRADE-ACCOUNT-NOT-ACTIVE")
+    require(record[2] & CREDIT_BAR == 0, "TRADE-CREDIT")
     require(record[2] & side == 0, "TRADE-ACCOUNT-BARRED")
     require(record[4] == 0, "TRADE-MANAGEMENT-ACCOUNT")
     return (entry[0], record[0])
