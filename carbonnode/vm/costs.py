@@ -1,0 +1,138 @@
+"""Static costs: what a run of statements costs before anything that depends on size.
+
+The cost of a block is that of all its statements, branches not taken included, without the bodies of its loops: those are charged each turn.
+Costs follow from the source alone, never from what the rewriter makes of it.
+"""
+
+import ast
+
+from carbonnode.vm.gas import GasSchedule
+from carbonnode.vm.program import Program
+
+
+class Costs:
+    """Costs of the nodes of one program under one schedule."""
+
+    def __init__(self, schedule: GasSchedule, program: Program) -> None:
+        self.schedule = schedule
+        self.program = program
+
+    def block(self, statements: list[ast.stmt]) -> int:
+        """The cost of statements in a row."""
+        return sum(self.statement(statement) for statement in statements)
+
+    def statement(self, node: ast.stmt) -> int:
+        """The cost of one statement, without the bodies of loops."""
+        cost = self.schedule.statement
+        match node:
+            case ast.Assign():
+                cost += self.expression(node.value) + sum(self.target(target) for target in node.targets)
+            case ast.AugAssign():
+                cost += self.schedule.operator + self.expression(node.value) + self.target(node.target)
+                if isinstance(node.target, ast.Subscript):
+                    cost += self.expression(node.target)
+            case ast.If():
+                cost += self.expression(node.test) + self.block(node.body) + self.block(node.orelse)
+            case ast.While():
+                cost += self.expression(node.test)
+            case ast.For():
+                cost += self.expression(node.iter) + self.schedule.builtin
+            case ast.Return():
+                cost += self.expression(node.value) if node.value is not None else 0
+            case ast.Delete():
+                cost += sum(self.removal(target) for target in node.targets)
+            case ast.Expr():
+                cost += self.expression(node.value)
+        return cost
+
+    def turn(self, node: ast.For | ast.While) -> int:
+        """The cost of one turn of a loop."""
+        test = self.expression(node.test) if isinstance(node, ast.While) else self.target(node.target)
+        return self.schedule.loop_turn + test + self.block(node.body)
+
+    def comprehension_turn(self, node: ast.ListComp) -> int:
+        """The cost of one item that a comprehension looks at."""
+        generator = node.generators[0]
+        conditions = sum(self.expression(condition) for condition in generator.ifs)
+        return self.schedule.loop_turn + self.schedule.display_item + self.target(generator.target) + conditions + self.expression(node.elt)
+
+    def target(self, node: ast.expr) -> int:
+        """The cost of assigning to a target."""
+        if isinstance(node, ast.Tuple):
+            return self.schedule.display_item * len(node.elts)
+        if isinstance(node, ast.Subscript):
+            inner = self.expression(node.slice) + self.expression(node.value)
+            return inner + (self.schedule.write if self.is_storage(node.value) else self.schedule.subscript + self.schedule.display)
+        return 0
+
+    def removal(self, node: ast.expr) -> int:
+        """The cost of `del`."""
+        assert isinstance(node, ast.Subscript)
+        inner = self.expression(node.slice) + self.expression(node.value)
+        return inner + (self.schedule.delete if self.is_storage(node.value) else self.schedule.builtin)
+
+    def expression(self, root: ast.expr) -> int:
+        """The cost of an expression, without what a comprehension in it does per item."""
+        cost = 0
+        waiting: list[ast.AST] = [root]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, ast.ListComp):
+                cost += self.schedule.display + self.schedule.builtin
+                waiting.append(node.generators[0].iter)
+                continue
+            if isinstance(node, ast.expr):
+                cost += self.own(node)
+            waiting.extend(ast.iter_child_nodes(node))
+        return cost
+
+    def own(self, node: ast.expr) -> int:
+        """What a node costs beside its parts."""
+        schedule = self.schedule
+        match node:
+            case ast.BinOp():
+                return schedule.operator
+            case ast.Compare():
+                if isinstance(node.ops[0], ast.In | ast.NotIn):
+                    return schedule.read if self.is_storage(node.comparators[0]) else schedule.builtin
+                return schedule.comparison
+            case ast.UnaryOp() | ast.BoolOp() | ast.IfExp():
+                return schedule.statement
+            case ast.Subscript():
+                if self.is_storage(node.value):
+                    return schedule.read
+                return schedule.builtin if isinstance(node.slice, ast.Slice) else schedule.subscript
+            case ast.Tuple() | ast.List():
+                return schedule.display + schedule.display_item * len(node.elts)
+            case ast.Dict():
+                return schedule.display + 3 * schedule.display_item * len(node.values)
+            case ast.Attribute():
+                return schedule.context
+            case ast.Call():
+                return self.call(node)
+        return schedule.name
+
+    def call(self, node: ast.Call) -> int:
+        """What a call costs beside its arguments."""
+        schedule, func = self.schedule, node.func
+        if isinstance(func, ast.Attribute):
+            if not self.is_storage(func.value):
+                return schedule.builtin
+            return {"get": schedule.read, "set": schedule.write}.get(func.attr, schedule.step)
+        name = func.id if isinstance(func, ast.Name) else ""
+        if name in self.program.functions:
+            return schedule.local_call + len(node.args) * schedule.display_item
+        special = {
+            "emit": schedule.emit + schedule.event_field * len(node.keywords),
+            "schedule": schedule.schedule,
+            "hash": schedule.digest,
+            "verify_signature": schedule.signature,
+            "muldiv": schedule.muldiv,
+            "fixed_exp": schedule.fixed,
+            "fixed_pow": schedule.fixed,
+        }
+        return special.get(name, schedule.builtin)
+
+    def is_storage(self, node: ast.expr) -> bool:
+        """Whether a name means a Map or Var."""
+        return isinstance(node, ast.Name) and node.id in self.program.storage

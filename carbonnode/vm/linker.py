@@ -1,0 +1,61 @@
+"""Binding a contract to one machine: its functions get the machine's gas cell, its storage the machine's state."""
+
+from collections.abc import Callable, Mapping
+from types import CellType, FunctionType
+from typing import Any
+
+from carbonnode.vm.cells import share_all
+from carbonnode.vm.contract import Contract
+from carbonnode.vm.gas import GasSchedule
+from carbonnode.vm.keys import storage_prefix
+from carbonnode.vm.operators import Helper
+from carbonnode.vm.program import FunctionInfo, Type, Wanted
+from carbonnode.vm.rewriter import compile_program
+from carbonnode.vm.storage import make_access, make_map, make_order, make_var
+from carbonnode.vm.values import ARGUMENT_CHECKS
+
+_PLAIN = (Type.INT, Type.STR, Type.BYTES, Type.BOOL, Type.NONE)
+
+
+class Entry:
+    """A method that can be called from outside."""
+
+    __slots__ = ("checks", "function", "is_view", "name", "plain")
+
+    def __init__(self, info: FunctionInfo, function: Callable[..., Any]) -> None:
+        self.name = info.name
+        self.function = function
+        self.is_view = info.wanted is Wanted.VIEW
+        self.checks = tuple(ARGUMENT_CHECKS[kind] for _, kind in info.parameters)
+        self.plain = info.returns in _PLAIN
+        """Whether results are scalars: immutable, and within the limits as everything that the VM computes."""
+
+
+class Linked:
+    """A contract's methods on one machine."""
+
+    __slots__ = ("entries", "init", "name")
+
+    def __init__(self, name: str, entries: dict[str, Entry], init: Entry | None) -> None:
+        self.name = name
+        self.entries = entries
+        self.init = init
+
+
+def link(contract: Contract, schedule: GasSchedule, helpers: Mapping[str, Helper], cells: Mapping[str, CellType]) -> Linked:
+    """Compile a contract and bind it."""
+    program = contract.program
+    code = compile_program(contract.name, program, schedule)
+    namespace: dict[str, Any] = {"__builtins__": {}, **helpers, **program.constants}
+    for info in program.storage.values():
+        prefix = storage_prefix(contract.name, info.name)
+        access = make_access(info, schedule)
+        made = {**make_map(info, prefix, access), **make_order(info, prefix)} if info.is_map else make_var(info, prefix, access)
+        namespace.update(share_all(made, cells))
+    functions: dict[str, Callable[..., Any]] = {}
+    for name, body in code.items():
+        functions[name] = FunctionType(body, namespace, name, None, (cells["_g"],))
+    namespace.update(functions)
+    entries = {name: Entry(info, functions[name]) for name, info in program.functions.items() if info.wanted is not Wanted.INTERNAL}
+    init = next((entries.pop(name) for name, info in program.functions.items() if info.wanted is Wanted.INIT), None)
+    return Linked(contract.name, entries, init)

@@ -1,0 +1,261 @@
+"""`Map` and `Var` while a contract runs: typed keys and values over the state, one set of functions per declaration.
+
+Stored values are immutable and of exact types; what comes back is checked too, because an upgrade may have declared the same name with
+another type. Reads and writes have a static cost; texts and tuples are charged by size on top.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from carbonnode.vm import codes
+from carbonnode.vm.failures import ContractAbort, OutOfGas
+from carbonnode.vm.gas import GasSchedule
+from carbonnode.vm.keys import decode_part, encode_bytes, encode_int, encode_text
+from carbonnode.vm.limits import MAX_KEY_BYTES, MAX_TEXT_BYTES, MAX_VALUE_DEPTH, MAX_VALUE_ITEMS
+from carbonnode.vm.operators import Helper
+from carbonnode.vm.program import StorageInfo, Type
+from carbonnode.vm.state import ABSENT
+
+_PYTHON: Final[dict[Type, type]] = {Type.INT: int, Type.STR: str, Type.BYTES: bytes, Type.BOOL: bool, Type.TUPLE: tuple}
+_ZERO: Final[dict[Type, Any]] = {Type.INT: 0, Type.STR: "", Type.BYTES: b"", Type.BOOL: False, Type.TUPLE: ()}
+_ENCODE: Final[dict[Type, Callable[[Any], bytes]]] = {
+    Type.INT: encode_int,
+    Type.STR: encode_text,
+    Type.BYTES: encode_bytes,
+    Type.BOOL: lambda part: b"\x11" if part else b"\x10",
+}
+_CACHED: Final = 4096
+"""Addresses that one Map remembers: an encoding costs more than the read itself."""
+_CACHED_BYTES: Final = 160
+
+
+def check_tuple(value: tuple[Any, ...], depth: int = 1) -> tuple[int, int]:
+    """The scalars and the text bytes in a tuple. Raises for anything that can't be stored, passed or returned."""
+    items, size = 0, 0
+    for item in value:
+        kind = type(item)
+        if kind is int or kind is bool or item is None:
+            items += 1
+        elif kind is str or kind is bytes:
+            items += 1
+            size += len(item)
+        elif kind is tuple and depth < MAX_VALUE_DEPTH:
+            inner_items, inner_size = check_tuple(item, depth + 1)
+            items += 1 + inner_items
+            size += inner_size
+        else:
+            raise ContractAbort(codes.TYPE)
+        if items > MAX_VALUE_ITEMS or size > MAX_TEXT_BYTES:
+            raise ContractAbort(codes.LIMIT)
+    return items, size
+
+
+def make_addresses(info: StorageInfo, prefix: bytes) -> Callable[..., bytes]:
+    """The function from key parts to the full key: exact types, bounded size, remembered."""
+    kinds = tuple(_PYTHON[kind] for kind in info.keys)
+    encoders = tuple(_ENCODE[kind] for kind in info.keys)
+    known: dict[Any, bytes] = {}
+    limit = len(prefix) + MAX_KEY_BYTES
+
+    def remember(key: Any, address: bytes) -> bytes:
+        if len(address) > limit:
+            raise ContractAbort(codes.LIMIT)
+        if len(address) <= _CACHED_BYTES:
+            if len(known) >= _CACHED:
+                known.clear()
+            known[key] = address
+        return address
+
+    if len(kinds) == 1:
+        kind, encode = kinds[0], encoders[0]
+
+        def single(part: Any) -> bytes:
+            if type(part) is not kind:
+                raise ContractAbort(codes.TYPE)
+            address = known.get(part)
+            return remember(part, prefix + encode(part)) if address is None else address
+
+        return single
+
+    if len(kinds) == 2:
+        first, second = kinds
+
+        def double(a: Any, b: Any) -> bytes:
+            if type(a) is not first or type(b) is not second:
+                raise ContractAbort(codes.TYPE)
+            address = known.get((a, b))
+            return remember((a, b), prefix + encoders[0](a) + encoders[1](b)) if address is None else address
+
+        return double
+
+    def several(*parts: Any) -> bytes:
+        for part, kind in zip(parts, kinds, strict=True):
+            if type(part) is not kind:
+                raise ContractAbort(codes.TYPE)
+        address = known.get(parts)
+        if address is None:
+            encoded = b"".join([encode(part) for encode, part in zip(encoders, parts, strict=True)])
+            address = remember(parts, prefix + encoded)
+        return address
+
+    return several
+
+
+def make_access(info: StorageInfo, schedule: GasSchedule) -> dict[str, Helper]:
+    """Reading and writing values under full keys. Free variables that the machine shares: gas, state_get, state_put, state_delete, reading."""
+    gas = 0
+    reading = False
+    state_get: Callable[[bytes], Any] = _unset
+    state_put: Callable[[bytes, Any], None] = _unset
+    state_delete: Callable[[bytes], None] = _unset
+    kind: Any = _PYTHON[info.value]
+    zero = _ZERO[info.value]
+    per_item, shift = schedule.per_item, schedule.per_value_shift
+    sized, is_tuple = info.value in (Type.STR, Type.BYTES, Type.TUPLE), info.value is Type.TUPLE
+
+    def read(address: bytes) -> Any:
+        nonlocal gas
+        value = state_get(address)
+        if type(value) is kind:
+            if sized:
+                gas -= len(value) * per_item if is_tuple else len(value) >> shift
+                if gas < 0:
+                    raise OutOfGas
+            return value
+        if value is ABSENT:
+            return ABSENT
+        raise ContractAbort(codes.TYPE)
+
+    def write(address: bytes, value: Any) -> None:
+        nonlocal gas
+        if reading:
+            raise ContractAbort(codes.VIEW_WRITE)
+        if type(value) is not kind:
+            raise ContractAbort(codes.TYPE)
+        if sized:
+            if is_tuple:
+                gas -= len(value) * per_item
+                items, size = check_tuple(value)
+                gas -= 2 * items * per_item + (size >> shift)
+            else:
+                gas -= len(value) >> shift
+            if gas < 0:
+                raise OutOfGas
+        state_put(address, value)
+
+    def remove(address: bytes) -> None:
+        if reading:
+            raise ContractAbort(codes.VIEW_WRITE)
+        if state_get(address) is ABSENT:
+            raise ContractAbort(codes.KEY)
+        state_delete(address)
+
+    def has(address: bytes) -> bool:
+        return state_get(address) is not ABSENT
+
+    def read_or_zero(address: bytes) -> Any:
+        value = read(address)
+        return zero if value is ABSENT else value
+
+    return {"read": read, "write": write, "remove": remove, "has": has, "read_or_zero": read_or_zero}
+
+
+def make_map(info: StorageInfo, prefix: bytes, access: dict[str, Helper]) -> dict[str, Helper]:
+    """The operations of a Map, as the rewriter calls them."""
+    address = make_addresses(info, prefix)
+    read, write, remove, has = access["read"], access["write"], access["remove"], access["has"]
+
+    def item(*key: Any) -> Any:
+        value = read(address(*key))
+        if value is ABSENT:
+            raise ContractAbort(codes.KEY)
+        return value
+
+    def get(default: Any, *key: Any) -> Any:
+        value = read(address(*key))
+        return default if value is ABSENT else value
+
+    def put(value: Any, *key: Any) -> None:
+        write(address(*key), value)
+
+    found: dict[str, Helper] = {"item": item, "get": get, "put": put}
+    if len(info.keys) == 1:
+        found = _single_key(address, read, write)
+    found["del"] = lambda *key: remove(address(*key))
+    found["has"] = lambda *key: has(address(*key))
+    return {f"_{name}_{info.name}": function for name, function in found.items()}
+
+
+def _single_key(address: Callable[..., bytes], read: Helper, write: Helper) -> dict[str, Helper]:
+    """The same for keys of one part, without the cost of packing arguments."""
+
+    def item(key: Any) -> Any:
+        value = read(address(key))
+        if value is ABSENT:
+            raise ContractAbort(codes.KEY)
+        return value
+
+    def get(default: Any, key: Any) -> Any:
+        value = read(address(key))
+        return default if value is ABSENT else value
+
+    def put(value: Any, key: Any) -> None:
+        write(address(key), value)
+
+    return {"item": item, "get": get, "put": put}
+
+
+def make_var(info: StorageInfo, prefix: bytes, access: dict[str, Helper]) -> dict[str, Helper]:
+    """The operations of a Var. One that was never set reads as the zero of its type."""
+    read_or_zero, read, write = access["read_or_zero"], access["read"], access["write"]
+
+    def get() -> Any:
+        return read_or_zero(prefix)
+
+    def get_or(default: Any) -> Any:
+        value = read(prefix)
+        return default if value is ABSENT else value
+
+    def put(value: Any) -> None:
+        write(prefix, value)
+
+    return {f"_get_{info.name}": get, f"_getor_{info.name}": get_or, f"_put_{info.name}": put}
+
+
+def make_order(info: StorageInfo, prefix: bytes) -> dict[str, Helper]:
+    """`next` and `prev` of a Map: neighbours in the order of the last key part. Shared free variables: state_next, state_prev."""
+    state_next: Callable[[bytes, bytes | None], bytes | None] = _unset
+    state_prev: Callable[[bytes, bytes | None], bytes | None] = _unset
+    kinds = tuple(_PYTHON[kind] for kind in info.keys)
+    encoders = tuple(_ENCODE[kind] for kind in info.keys)
+    last, encode_last = kinds[-1], encoders[-1]
+
+    def place(parts: tuple[Any, ...]) -> tuple[bytes, bytes | None]:
+        start = prefix
+        for part, kind, encode in zip(parts[:-1], kinds, encoders, strict=False):
+            if type(part) is not kind:
+                raise ContractAbort(codes.TYPE)
+            start += encode(part)
+        edge = parts[-1]
+        if edge is None:
+            return start, None
+        if type(edge) is not last:
+            raise ContractAbort(codes.TYPE)
+        return start, start + encode_last(edge)
+
+    def following(*parts: Any) -> Any:
+        start, after = place(parts)
+        found = state_next(start, after)
+        return None if found is None else decode_part(found, len(start))[0]
+
+    def preceding(*parts: Any) -> Any:
+        start, before = place(parts)
+        found = state_prev(start, before)
+        return None if found is None else decode_part(found, len(start))[0]
+
+    return {f"_next_{info.name}": following, f"_prev_{info.name}": preceding}
+
+
+def _unset(*_: Any) -> Any:
+    """Stands where a machine's shared cell goes."""
+    raise AssertionError("storage is used before a machine linked it")
