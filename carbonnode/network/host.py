@@ -27,7 +27,7 @@ from carbonnode.network.handshake import INSTANCE_BYTES
 from carbonnode.network.listener import ExclusiveTransport, open_exclusive, socket_address
 from carbonnode.network.shared import Bridge, StreamId
 from carbonnode.network.switchboard import Switchboard
-from carbonnode.network.workarounds import batch_window_updates, only_own_protocols, release_inbound_slots, without_resource_manager
+from carbonnode.network.workarounds import batch_window_updates, only_own_protocols, release_inbound_slots, without_auto_connector, without_resource_manager
 
 
 async def serve(transport_seed: bytes, board: Switchboard, bridge: Bridge, report_listening: Callable[[tuple[str, int]], None]) -> None:
@@ -39,6 +39,7 @@ async def serve(transport_seed: bytes, board: Switchboard, bridge: Bridge, repor
     swarm = cast(Swarm, host.get_network())
     batch_window_updates()
     without_resource_manager(swarm)
+    without_auto_connector(swarm)
     only_own_protocols(host)
     family = "ip6" if ":" in address[0] else "ip4"
     stop = trio.Event()
@@ -77,7 +78,6 @@ def _make_host(transport_seed: bytes, config: NetworkConfig, sockets: list[trio.
         max_connections_per_peer=4,
         inbound_upgrade_timeout=handshake_s,
         outbound_upgrade_timeout=handshake_s,
-        auto_connect_interval=86_400.0,
     )
     host = new_host(
         key_pair=keys,

@@ -4,6 +4,7 @@
 |---|---|
 | the inbound handler of a connection holds its slot until the swarm stops: at the cap nobody can reconnect | `release_inbound_slots` |
 | a resource manager with rates and caps of its own refuses reconnects | `without_resource_manager` |
+| an auto-connector dials whomever it has heard of | `without_auto_connector` |
 | identify is sent to whoever connects, before any handshake | `only_own_protocols` |
 | failed dials blacklist a peer for 60 s | the dialler opens its own sockets (`dialer`) |
 | SO_REUSEPORT: a second process on the port takes half the connections | `listener` |
@@ -92,6 +93,17 @@ def only_own_protocols(host: BasicHost) -> None:
 
     host.multiselect.handlers.clear()
     host._schedule_identify = not_asked  # noqa: SLF001
+
+
+def without_auto_connector(swarm: Swarm) -> None:
+    """Only the dialler dials: libp2p would look for hundreds of peers whenever it has fewer connections than its watermarks."""
+
+    async def nothing(*_arguments: object) -> None:
+        """Nobody is looked for."""
+
+    swarm.auto_connector.start = nothing
+    swarm.auto_connector.run_background_task = nothing
+    swarm.auto_connector.maybe_connect = nothing
 
 
 def batch_window_updates() -> None:
