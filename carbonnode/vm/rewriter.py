@@ -24,7 +24,9 @@ def compile_program(name: str, program: Program, schedule: GasSchedule) -> dict[
     costs = Costs(schedule, program)
     functions: list[ast.stmt] = [FunctionRewriter(program, types, costs, info).function() for info in program.functions.values()]
     cell = ast.Assign(targets=[ast.Name(id=GAS, ctx=ast.Store())], value=ast.Constant(value=0))
-    outer = _function(_OUTER, [], [cell, *functions])
+    # Declared global, so that functions find one another in the contract's namespace and only the gas is a free variable.
+    known = ast.Global(names=list(program.functions))
+    outer = _function(_OUTER, [], [known, cell, *functions])
     module = ast.fix_missing_locations(ast.Module(body=[outer], type_ignores=[]))
     code = compile(module, f"{CONTRACT_FILE}{name}>", "exec", dont_inherit=True, optimize=0)
     inner = next(item for item in code.co_consts if isinstance(item, CodeType))
