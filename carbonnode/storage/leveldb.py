@@ -55,8 +55,9 @@ def _check_files(path: Path) -> None:
 
 
 def _storage_error(path: Path, error: Exception) -> StorageError:
-    text = str(error)
-    if "lock" in text.lower():
+    raw = error.args[0] if error.args else ""
+    text = raw.decode(errors="replace") if isinstance(raw, bytes) else str(error)
+    if re.search(r"\block\b", text) and "LOCK" in text:
         return StorageError(f"{path}: another process has this database open (its LOCK is held): stop that process first", code="locked")
     if "No space left" in text or "Disk quota" in text or "File too large" in text:
         return DiskFull(f"{path}: no space is left on the device: free space and start again; what was acknowledged is kept")
@@ -109,7 +110,11 @@ class _Reader:
 
     def iterate(self, *, start: bytes = b"", stop: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with start <= key < stop, in key order or reversed."""
-        return _guarded(self._path, self._source.iterator(start=start or None, stop=stop, reverse=reverse))
+        try:
+            iterator = self._source.iterator(start=start or None, stop=stop, reverse=reverse)
+        except (plyvel.Error, OSError) as error:
+            raise _storage_error(self._path, error) from None
+        return _guarded(self._path, iterator)
 
 
 class LevelSnapshot(_Reader):
