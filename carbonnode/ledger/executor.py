@@ -21,7 +21,7 @@ from carbonnode.ledger.epochs import Epochs
 from carbonnode.ledger.genesis_block import run_genesis
 from carbonnode.ledger.history import PastState
 from carbonnode.ledger.recent_ids import RecentIds
-from carbonnode.ledger.results import ExecutedBlock, LedgerStatus, ViewResult
+from carbonnode.ledger.results import ExecutedBlock, LedgerStatus, NextEpoch, ViewResult
 from carbonnode.ledger.state import FinalState, WorkingState
 from carbonnode.ledger.store import StateStore
 from carbonnode.ledger.tree_proof import StateProof, build_proof
@@ -98,6 +98,11 @@ class BlockExecutor:
             raise InvariantViolation("the ledger has no genesis block")
         oldest = max(0, tip.height - self._parameters().undo_blocks)
         return LedgerStatus(tip.chain_id, tip.height, tip.header_hash, tip.state_root, self.executed, self._store.flushed, oldest)
+
+    def epochs(self) -> tuple[NextEpoch, NextEpoch | None]:
+        """The epoch that holds in the newest state, and the one decided to follow it; without executed blocks above the final ones, that is final."""
+        upcoming = self._around.epochs.upcoming()
+        return self._around.epochs.current()[0].as_next(), None if upcoming is None else upcoming.as_next()
 
     def genesis_block(self) -> ExecutedBlock:
         """Block 0, for the node's block store."""

@@ -48,6 +48,8 @@ class NetworkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     host: str = "127.0.0.1"
     port: int = 27_000
     peers: tuple[PeerSection, ...] = ()
+    domains: tuple[str, ...] = ("carbonnode.example",)
+    """Domains in which the names of node certificates must lie."""
     heartbeat_ms: int = 1_000
     dead_after_ms: int = 6_000
     redial_max_ms: int = 2_000
@@ -112,6 +114,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         for key, port in (("network.port", self.network.port), ("api.port", self.api.port)):
             if not 0 <= port <= MAX_PORT:
                 raise ConfigError(f"{where}: {key} is {port}: a port lies in 0..{MAX_PORT} (0 takes a free one)")
+        if not self.network.domains or not all(self.network.domains):
+            raise ConfigError(f"{where}: network.domains is empty: name the domain in which node certificates lie")
         names = [peer.name for peer in self.network.peers]
         if len(set(names)) != len(names):
             raise ConfigError(f"{where}: network.peers names a peer twice")
@@ -206,7 +210,7 @@ def to_toml(config: NodeConfig) -> str:
     lines: list[str] = ["# Settings of a carbonnode node. An unknown key is an error. Times in ms, sizes in bytes."]
     raw: dict[str, dict[str, Any]] = msgspec.to_builtins(config)
     for section, values in raw.items():
-        tables = {key: value for key, value in values.items() if isinstance(value, list)}
+        tables = {key: value for key, value in values.items() if key in _TABLES}
         lines += ["", f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in values.items() if key not in tables)]
         for key, rows in tables.items():
             for row in rows:
@@ -214,7 +218,12 @@ def to_toml(config: NodeConfig) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _toml(value: bool | int | str) -> str:
+_TABLES = frozenset({"peers"})
+
+
+def _toml(value: bool | int | str | list[str]) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):

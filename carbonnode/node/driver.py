@@ -9,13 +9,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from carbonnode.chain.validators import ValidatorSet
 from carbonnode.consensus import actions as act
 from carbonnode.consensus import events as ev
 from carbonnode.consensus.config import EpochConfig
 from carbonnode.consensus.evidence import Evidence
 from carbonnode.consensus.messages import Message, encode_message
 from carbonnode.errors import InvariantViolation
-from carbonnode.ledger.results import ExecutedBlock
+from carbonnode.ledger.results import ExecutedBlock, NextEpoch
 from carbonnode.network import Channel
 from carbonnode.node.bodies import Body, BodyStore
 from carbonnode.node.mempool import Mempool
@@ -66,6 +67,12 @@ class Recorder(Protocol):
         ...
 
 
+def epoch_config(epoch: NextEpoch) -> EpochConfig:
+    """The ledger's epoch as consensus is told it; epoch 0 holds from height 1 there."""
+    validators = ValidatorSet(epoch.validators, epoch.parameters.profile)
+    return EpochConfig(epoch.number, max(epoch.first_height, 1), validators, epoch.parameters)
+
+
 class Driver:
     """Wire it with `attach` before `start`: its partners call back into it."""
 
@@ -87,7 +94,6 @@ class Driver:
         observer: Observer,
         on_fatal: Fatal,
         recorder: Recorder | None = None,
-        next_epoch_of: "Callable[[ExecutedBlock], EpochConfig | None] | None" = None,
     ) -> None:
         self._replica = replica
         self._name = name
@@ -100,7 +106,6 @@ class Driver:
         self._observer = observer
         self._on_fatal = on_fatal
         self._recorder = recorder
-        self._next_epoch_of = next_epoch_of or (lambda _: None)
         self._events: deque[ev.AnyEvent] = deque()
         self._pumping = False
         self._stopped = False
@@ -110,6 +115,7 @@ class Driver:
         self.view = 0
         self.primary = 0
         self.steps = 0
+        self._job_due = False
         self._handlers: dict[type[act.AnyAction], Callable[[Any], None]] = {
             act.Persist: self._persist,
             act.Broadcast: self._broadcast,
@@ -205,8 +211,17 @@ class Driver:
 
     async def executed(self, outcome: ExecutedBlock) -> None:
         """The executor's answer."""
-        event = ev.Executed(now_ms=self.now, height=outcome.header.height, header_hash=outcome.header_hash, next_epoch=self._next_epoch_of(outcome))
-        self.put(event)
+        height = outcome.header.height
+        following = outcome.next_epoch
+        # The ledger may still change a waiting epoch until a window before its start; nothing at or above that start can be in flight by then.
+        fixed = following is not None and following.first_height - height <= self.epoch.parameters.window
+        decided = epoch_config(following) if following is not None and fixed else None
+        self.put(ev.Executed(now_ms=self.now, height=height, header_hash=outcome.header_hash, next_epoch=decided))
+
+    def job_due(self) -> None:
+        """A scheduled call is due: a block is wanted though no transaction may wait."""
+        self._job_due = True
+        self.put(ev.WorkArrived(now_ms=self.now))
 
     def peer_reachable(self, name: str, reachable: bool) -> None:
         """A validator's link came up, or closed with its redial refused."""
@@ -250,12 +265,14 @@ class Driver:
             old.cancel()
 
     def _request_batch(self, action: act.RequestBatch) -> None:
-        if not self._pool.waiting and not action.allow_empty:
+        empty_wanted = action.allow_empty or self._job_due
+        self._job_due = False
+        if not self._pool.waiting and not empty_wanted:
             self.put(ev.BatchReady(now_ms=self.now, height=action.height, batch=None, more=False))
             return
         batch = self._pool.build(action.height, self.clock.wall_ms())
         transactions = self._pool.transactions(batch.wire_hashes)
-        if not transactions and not action.allow_empty:
+        if not transactions and not empty_wanted:
             self.put(ev.BatchReady(now_ms=self.now, height=action.height, batch=None, more=False))
             return
         self._bodies.add(Body(action.height, batch, transactions, batch_is_full(transactions, self._pool.parameters)))

@@ -24,7 +24,7 @@ from carbonnode.chain.service import ContractAbi
 from carbonnode.chain.values import Value
 from carbonnode.errors import CarbonnodeError, InvariantViolation, RemoteError, StorageError
 from carbonnode.ledger.executor import FLUSH_BLOCKS
-from carbonnode.ledger.results import ExecutedBlock, LedgerStatus, ViewResult
+from carbonnode.ledger.results import ExecutedBlock, LedgerStatus, NextEpoch, ViewResult
 from carbonnode.ledger.tree_proof import StateProof
 from carbonnode.node import executor_protocol as protocol
 from carbonnode.storage.crashpoints import VARIABLE as CRASH_VARIABLE
@@ -312,6 +312,10 @@ class ExecutorClient:
     async def status(self) -> LedgerStatus:
         """Where the state stands."""
         return await self._ask(protocol.Status(), LedgerStatus)
+
+    async def epochs(self) -> tuple[NextEpoch, NextEpoch | None]:
+        """The epoch in force in the last executed state, and the one decided to follow it."""
+        return await self._ask(protocol.Epochs(), tuple[NextEpoch, NextEpoch | None])
 
     async def genesis_block(self) -> ExecutedBlock:
         """Block 0."""

@@ -43,6 +43,7 @@ class Service:
             protocol.DiscardAbove: lambda c: self._ledger.discard_above(c.height),
             protocol.Flush: lambda _c: self._flush(),
             protocol.Status: lambda _c: self._ledger.status(),
+            protocol.Epochs: lambda _c: self._ledger.epochs(),
             protocol.GenesisBlock: lambda _c: self._ledger.genesis_block(),
             protocol.Query: self._query,
             protocol.Prove: lambda c: self._ledger.prove(c.key, c.height),

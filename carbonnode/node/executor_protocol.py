@@ -58,6 +58,10 @@ class Status(Command, frozen=True):
     """Where the ledger stands."""
 
 
+class Epochs(Command, frozen=True):
+    """The epoch in force, and the one decided to follow."""
+
+
 class GenesisBlock(Command, frozen=True):
     """Block 0."""
 
@@ -91,7 +95,7 @@ class Contracts(Command, frozen=True):
     """Names of installed contracts."""
 
 
-AnyCommand = Open | Execute | Finalise | DiscardAbove | Flush | Status | GenesisBlock | Query | Prove | Abi | Contracts
+AnyCommand = Open | Execute | Finalise | DiscardAbove | Flush | Status | Epochs | GenesisBlock | Query | Prove | Abi | Contracts
 
 
 class Done(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=True):

@@ -15,6 +15,7 @@ from carbonnode.consensus.messages import SIGNED_TYPES, Message, decode_message,
 from carbonnode.errors import PeerViolation
 
 INLINE_MESSAGES = 12
+CHUNK = 128
 MAX_WAITING = 20_000
 BAD_MESSAGE_POINTS = 20
 BAD_SIGNATURE_POINTS = 50
@@ -24,11 +25,11 @@ Blame = Callable[[str, int, str], None]
 
 
 class Intake:
-    """`current()` gives (epoch, validators) at the time of verification; messages of other epochs are dropped and counted."""
+    """`validators_of(epoch)` gives the set that signs an epoch's messages, None for epochs whose messages are dropped and counted."""
 
-    def __init__(self, chain_id: bytes, current: Callable[[], tuple[int, ValidatorSet]], threads: Executor, deliver: Deliver, blame: Blame) -> None:
+    def __init__(self, chain_id: bytes, validators_of: Callable[[int], ValidatorSet | None], threads: Executor, deliver: Deliver, blame: Blame) -> None:
         self._chain_id = chain_id
-        self._current = current
+        self._validators_of = validators_of
         self._threads = threads
         self._deliver = deliver
         self._blame = blame
@@ -62,27 +63,26 @@ class Intake:
         waiting = self._waiting
         while waiting:
             peer, message = waiting.popleft()
-            epoch, validators = self._current()
-            if self._foreign(message, epoch):
+            if not isinstance(message, SIGNED_TYPES):
+                self._deliver(peer, message)
+                continue
+            validators = self._validators_of(message.epoch)
+            if validators is None:
+                self.foreign_epoch += 1
                 continue
             self._pass_on(peer, message, verify_signed(message, validators, self._chain_id, verify))
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
-            epoch, validators = self._current()
-            part = [self._waiting.popleft() for _ in range(min(128, len(self._waiting)))]
-            part = [(peer, message) for peer, message in part if not self._foreign(message, epoch)]
-            verdicts = await loop.run_in_executor(self._threads, _verify_all, [message for _, message in part], validators, self._chain_id)
-            for (peer, message), good in zip(part, verdicts, strict=True):
-                if not self._foreign(message, self._current()[0]):
-                    self._pass_on(peer, message, good)
-
-    def _foreign(self, message: Message, epoch: int) -> bool:
-        if isinstance(message, SIGNED_TYPES) and message.epoch != epoch:
-            self.foreign_epoch += 1
-            return True
-        return False
+            part = [self._waiting.popleft() for _ in range(min(CHUNK, len(self._waiting)))]
+            jobs = [(message, self._validators_of(message.epoch) if isinstance(message, SIGNED_TYPES) else None) for _, message in part]
+            verdicts = await loop.run_in_executor(self._threads, _verify_all, jobs, self._chain_id)
+            for (peer, message), verdict in zip(part, verdicts, strict=True):
+                if verdict is None:
+                    self.foreign_epoch += 1
+                else:
+                    self._pass_on(peer, message, verdict)
 
     def _pass_on(self, peer: str, message: Message, good: bool) -> None:
         if good:
@@ -97,5 +97,12 @@ class Intake:
             await self._task
 
 
-def _verify_all(messages: list[Message], validators: ValidatorSet, chain_id: bytes) -> list[bool]:
-    return [verify_signed(message, validators, chain_id, verify) for message in messages]
+def _verify_all(jobs: list[tuple[Message, ValidatorSet | None]], chain_id: bytes) -> list[bool | None]:
+    """True or False by the signature; None for a signed message of an epoch that isn't ours."""
+    verdicts: list[bool | None] = []
+    for message, validators in jobs:
+        if not isinstance(message, SIGNED_TYPES):
+            verdicts.append(True)
+        else:
+            verdicts.append(None if validators is None else verify_signed(message, validators, chain_id, verify))
+    return verdicts

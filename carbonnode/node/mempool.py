@@ -89,6 +89,7 @@ class Mempool:
         self._expiry: dict[int, list[Entry]] = {}
         self._expired: OrderedDict[bytes, None] = OrderedDict()
         self._arrivals = 0
+        self._watermark = 0
         self.bytes = 0
         self.height = 0
         self.shed = 0
@@ -229,6 +230,18 @@ class Mempool:
             entry.queued = False
             entry.height = height
             self._free[lane] -= 1
+
+    def waiting_longer(self, most: int) -> list[Transaction]:
+        """Transactions that were free at the last call too, and still are; at most `most`, oldest first."""
+        late: list[Transaction] = []
+        for lane in self._lanes:
+            for entry in lane:
+                if len(late) >= most or entry.order > self._watermark:
+                    break
+                if not entry.gone and not entry.height:
+                    late.append(entry.tx)
+        self._watermark = self._arrivals
+        return late
 
     def missing(self, batch: Batch) -> list[bytes]:
         """Wire hashes of the batch whose transactions aren't here."""

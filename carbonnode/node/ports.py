@@ -6,7 +6,7 @@ from typing import Protocol
 from carbonnode.chain.batch import Batch
 from carbonnode.chain.service import ContractAbi
 from carbonnode.chain.values import Value
-from carbonnode.ledger.results import ExecutedBlock, LedgerStatus, ViewResult
+from carbonnode.ledger.results import ExecutedBlock, LedgerStatus, NextEpoch, ViewResult
 from carbonnode.network import Channel
 
 
@@ -31,6 +31,14 @@ class ExecutorPort(Protocol):
 
     async def status(self) -> LedgerStatus:
         """Where the state stands."""
+        ...
+
+    async def genesis_block(self) -> ExecutedBlock:
+        """The genesis block, the same every time."""
+        ...
+
+    async def epochs(self) -> tuple[NextEpoch, NextEpoch | None]:
+        """The epoch in force in the last finalised state, and the one decided to follow it."""
         ...
 
     async def query(self, contract: str, view: str, args: tuple[Value, ...], sender: bytes, height: int | None = None) -> ViewResult:

@@ -14,7 +14,6 @@ from carbonnode.chain.codec import decode, encode
 from carbonnode.chain.header import Header
 from carbonnode.chain.transaction import Transaction
 from carbonnode.chain.validators import ValidatorSet
-from carbonnode.consensus.config import EpochConfig
 from carbonnode.errors import CarbonnodeError, InvalidBlock, InvariantViolation, PeerViolation, RemoteError
 from carbonnode.node.pipeline import Pipeline
 from carbonnode.node.ports import ExecutorPort, Fatal
@@ -173,8 +172,3 @@ class Syncer:
         transactions = [Transaction.decode(raw) for raw in block.transactions]
         await self._pipeline.apply(batch, transactions, outcome, block.certificate)
         self.blocks_applied += 1
-
-
-def epoch_after(current: EpochConfig, decided: EpochConfig | None, height: int) -> EpochConfig:
-    """The configuration of the block that follows `height`."""
-    return decided if decided is not None and decided.first_height <= height + 1 else current

@@ -1,0 +1,173 @@
+"""The composition root: a node directory becomes a running node.
+
+`run_node` is what `carbonnode start` calls. It ends on SIGTERM or SIGINT (exit status 0) or with the error that made it impossible to go on (1).
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import uvloop
+
+from carbonnode.api.server import ApiServer
+from carbonnode.chain.genesis import Genesis
+from carbonnode.errors import CarbonnodeError, ConfigError
+from carbonnode.identity import NodeIdentity, NodeKeys, make_verifier
+from carbonnode.network import Limits, Network, NetworkConfig, PeerAddress
+from carbonnode.node.clock import SystemClock
+from carbonnode.node.config import NodeConfig
+from carbonnode.node.directory import NodeDirectory
+from carbonnode.node.executor_client import ExecutorClient, ExecutorOptions
+from carbonnode.node.logs import Logger, LogFile, make_logger
+from carbonnode.node.metrics import NodeMetrics
+from carbonnode.node.recorder import FileRecorder
+from carbonnode.node.service import ValidatorService
+from carbonnode.node.startup import check_membership
+from carbonnode.node.validator import Stores, Surroundings, ValidatorNode
+from carbonnode.node.watch import watch_node
+from carbonnode.storage.blocks import BlockStore
+from carbonnode.storage.crashpoints import CrashPoints
+from carbonnode.storage.datadir import DataDirectory
+from carbonnode.storage.journal import VoteJournal
+from carbonnode.storage.leveldb import LevelKV
+from carbonnode.storage.space import SpaceGuard
+
+SWITCH_INTERVAL_S = 0.0005
+"""Threads that verify signatures get the interpreter back this often (measured: 1.8x beside a busy loop)."""
+GC_THRESHOLDS = (50_000, 20, 50)
+
+
+def run_node(directory: Path, environment: Mapping[str, str] | None = None) -> int:
+    """Run the node of `directory` until it is told to stop; returns the exit status. Errors are logged and told on stderr."""
+    given = os.environ if environment is None else environment
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        return uvloop.run(NodeProcess(NodeDirectory(directory), given).run())
+    except CarbonnodeError as error:
+        print(f"carbonnode: {error}", file=sys.stderr)  # noqa: T201 - the operator's terminal
+        return 1
+
+
+class NodeProcess:
+    """One run of a node."""
+
+    def __init__(self, directory: NodeDirectory, environment: Mapping[str, str]) -> None:
+        self._directory = directory
+        self._environment = environment
+        self._stop = asyncio.Event()
+        self._fault: BaseException | None = None
+
+    async def run(self) -> int:
+        """Start everything, wait for the end, stop everything."""
+        config = self._directory.config()
+        genesis = self._directory.genesis()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        async with AsyncExitStack() as stack:
+            log_file = LogFile(self._directory.log_path)
+            stack.callback(log_file.close)
+            log = make_logger(log_file, config.node.log_level, node=config.node.name)
+            try:
+                await self._run(config, genesis, log, stack)
+            except CarbonnodeError as error:
+                log.error("start failed", code=error.code, error=str(error))
+                raise
+            if self._fault is not None:
+                log.error("stopped by a fault", error=repr(self._fault), exc_info=self._fault)
+                print(f"carbonnode: {self._fault}", file=sys.stderr)  # noqa: T201 - the operator's terminal
+                return 1
+            log.info("stopped")
+            return 0
+
+    async def _run(self, config: NodeConfig, genesis: Genesis, log: Logger, stack: AsyncExitStack) -> None:
+        data = stack.enter_context(self._directory.open_data(genesis))
+        keys = self._directory.keys(config, self._environment)
+        check_membership(config, genesis, keys.consensus.public_key, keys.transport.public_key)
+        log.info("starting", role=config.node.role, chain=genesis.chain_id, pid=os.getpid())
+        if config.node.role == "user":
+            await self._run_user(config, genesis, keys, data, log, stack)
+        else:
+            await self._run_validator(config, genesis, keys, data, log, stack)
+
+    async def _run_validator(
+        self, config: NodeConfig, genesis: Genesis, keys: NodeKeys, data: DataDirectory, log: Logger, stack: AsyncExitStack
+    ) -> None:
+        crash = CrashPoints.from_environment(self._environment)
+        reserve = config.storage.reserve_bytes
+        blocks = BlockStore(stack.enter_context(LevelKV.open(data.blocks, SpaceGuard(data.blocks, reserve))), crash)
+        journal = stack.enter_context(VoteJournal.open(data.journal, SpaceGuard(data.journal, reserve), crash))
+        options = ExecutorOptions(data.state, self._directory.genesis_bytes(), reserve_bytes=reserve, sandbox=config.executor.sandbox)
+        executor = ExecutorClient(options)
+        stack.push_async_callback(executor.close)
+        await executor.start()
+        log.info("executor started", pid=executor.pid, confinement=executor.confinement)
+        recorder = None
+        if config.node.record:
+            recorder = FileRecorder(self._directory.log_path.with_name("consensus.ndjson"))
+            stack.callback(recorder.close)
+        around = Surroundings(config, genesis, keys.consensus, SystemClock(), crash, log, NodeMetrics(), self._fatal, recorder)
+        node = ValidatorNode(around, Stores(blocks, journal), executor)
+        await node.open()
+        identity, network = self._network(config, genesis, keys, node, log)
+        node.connect(network)
+        watch_node(node, network)
+        network.set_request_handler(node.peering.on_request)
+        host, port = await network.start()
+        stack.push_async_callback(network.stop)
+        service = ValidatorService(node, network, self._directory.genesis_bytes(), identity.organisation)
+        api = await ApiServer.start(service, host=config.api.host, port=config.api.port)
+        stack.push_async_callback(api.stop)
+        stack.push_async_callback(node.stop)
+        node.start()
+        log.info("started", listen=f"{host}:{port}", api=f"{config.api.host}:{api.port}", height=blocks.height)
+        await self._until_stopped()
+
+    def _network(self, config: NodeConfig, genesis: Genesis, keys: NodeKeys, node: ValidatorNode, log: Logger) -> tuple[NodeIdentity, Network]:
+        trust = self._directory.trust(config, genesis)
+        clock = SystemClock()
+        credential = self._directory.certificate()
+        identity = trust.verify(credential, keys.transport.public_key, clock.wall_ms())
+        if identity.name != config.node.name or identity.role != config.node.role:
+            raise ConfigError(
+                f"the certificate is of {identity.name} ({identity.role}), config.toml says {config.node.name} ({config.node.role}): correct the one that is wrong"
+            )
+        verify = make_verifier(trust, clock.wall_ms, lambda who: log.error("certificate expired", peer=who.name))
+        return identity, Network(network_config(config, genesis), keys.transport_seed, credential, verify, node.peering)
+
+    async def _run_user(
+        self, config: NodeConfig, genesis: Genesis, keys: NodeKeys, data: DataDirectory, log: Logger, stack: AsyncExitStack
+    ) -> None:
+        raise ConfigError("user nodes aren't wired yet")
+
+    async def _until_stopped(self) -> None:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        await self._stop.wait()
+
+    def _fatal(self, error: BaseException) -> None:
+        if self._fault is None:
+            self._fault = error
+        self._stop.set()
+
+
+def network_config(config: NodeConfig, genesis: Genesis) -> NetworkConfig:
+    """The network's settings from the node's."""
+    section = config.network
+    return NetworkConfig(
+        node_name=config.node.name,
+        chain_id=genesis.chain_id,
+        host=section.host,
+        port=section.port,
+        peers=tuple(PeerAddress(name=p.name, host=p.host, port=p.port, transport_key=p.key) for p in section.peers),
+        limits=Limits(),
+        heartbeat_ms=section.heartbeat_ms,
+        dead_after_ms=section.dead_after_ms,
+        redial_max_ms=section.redial_max_ms,
+    )

@@ -1,0 +1,222 @@
+"""What a validator's HTTP API is given: `api.ports.NodeService` over a `ValidatorNode`."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+
+from carbonnode import __version__
+from carbonnode.chain.service import (
+    EXPIRED,
+    UNKNOWN,
+    BlockInfo,
+    ContractAbi,
+    EventRecord,
+    Health,
+    HealthCheck,
+    NodeStatus,
+    PeerStatus,
+    ServiceRefusal,
+    SubmitResult,
+    TransactionStatus,
+)
+from carbonnode.chain.values import Value
+from carbonnode.errors import CarbonnodeError, RemoteError
+from carbonnode.ledger.results import ViewResult
+from carbonnode.network import Network
+from carbonnode.node.validator import ValidatorNode
+
+MAX_BLOCKS = 100
+MAX_EVENT_HEIGHTS = 1_000
+MAX_BATCH = 2_000
+MAX_WAIT_MS = 60_000
+MAX_VIEWS_WAITING = 64
+STALE_MS = 15_000
+"""Without a certified block for this long a node isn't ready: an idle network makes one every few seconds."""
+
+
+class ValidatorService:
+    """See `api.ports.NodeService` for what each method promises."""
+
+    def __init__(self, node: ValidatorNode, network: Network, genesis: bytes, organisation: str) -> None:
+        self._node = node
+        self._network = network
+        self._genesis = genesis
+        self._organisation = organisation
+        self._views = 0
+
+    @property
+    def chain_id(self) -> bytes:
+        """32 bytes."""
+        return self._node.chain_id
+
+    def now_ms(self) -> int:
+        """Wall clock."""
+        return self._node.around.clock.wall_ms()
+
+    # -- the node -----------------------------------------------------------------------------------------------------------------------
+
+    async def status(self) -> NodeStatus:
+        """The node at a glance."""
+        node = self._node
+        around, driver, history = node.around, node.driver, node.history
+        header = history.block(history.height).header
+        parameters = driver.epoch.parameters
+        view = node.replica.state()
+        return NodeStatus(
+            name=around.config.node.name,
+            role=around.config.node.role,
+            entity=self._organisation,
+            network=around.genesis.network,
+            version=__version__,
+            pid=os.getpid(),
+            chain_id=node.chain_id,
+            epoch=driver.epoch.epoch,
+            height=history.height,
+            header_hash=node.stores.blocks.tip_hash,
+            state_root=header.state_root,
+            block_time_ms=header.time_ms,
+            time_ms=header.time_ms + node.market_offset_ms,
+            view=driver.view,
+            primary=driver.primary_name,
+            syncing=node.syncer.active,
+            mempool=len(node.pool),
+            evidence=len(node.evidence_seen),
+            oldest_height=max(0, history.height - parameters.undo_blocks),
+            validity_blocks=parameters.validity_blocks,
+            max_transaction_gas=parameters.max_transaction_gas,
+            test_clock=around.genesis.test_clock,
+            peers=self._peers(),
+            warnings=tuple(around.alarms) + (("abstaining: votes were lost",) if view.abstaining else ()),
+        )
+
+    def _peers(self) -> tuple[PeerStatus, ...]:
+        roles = {v.name: v.role for v in self._node.driver.epoch.validators.validators}
+        tips = self._node.tips
+        return tuple(
+            PeerStatus(p.name, p.role or roles.get(p.name, ""), p.connected, tips.get(p.name), round(p.rtt_ms) if p.rtt_ms >= 0 else None)
+            for p in self._network.peers()
+        )
+
+    async def health(self) -> Health:
+        """Liveness and readiness."""
+        node = self._node
+        others = len(node.driver.others)
+        connected = sum(1 for name in node.driver.others if self._network.is_connected(name))
+        needed = node.driver.epoch.validators.quorum - 1
+        age_ms = self.now_ms() - node.history.block(node.history.height).header.time_ms
+        checks = (
+            HealthCheck("peers", connected >= needed, f"{connected} of {others} other validators are connected, a quorum needs {needed}"),
+            HealthCheck("sync", not node.syncer.active, f"at height {node.history.height}" + (f" of {node.syncer.target}" if node.syncer.active else "")),
+            HealthCheck("progress", node.history.height == 0 or age_ms < STALE_MS, f"the last certified block is {age_ms} ms old"),
+            HealthCheck("disk", not node.persister.disk_full, "space is short: free some, voting resumes by itself" if node.persister.disk_full else ""),
+        )
+        return Health(live=True, ready=all(check.ok for check in checks), checks=checks)
+
+    async def metrics(self) -> bytes:
+        """Prometheus text."""
+        return self._node.around.metrics.render()
+
+    async def genesis(self) -> bytes:
+        """The genesis file."""
+        return self._genesis
+
+    # -- blocks and transactions --------------------------------------------------------------------------------------------------------
+
+    async def block(self, height: int) -> BlockInfo:
+        """A certified block."""
+        return self._node.history.info(height)
+
+    async def blocks(self, first: int, count: int) -> Sequence[BlockInfo]:
+        """Certified blocks."""
+        history = self._node.history
+        last = min(first + min(count, MAX_BLOCKS) - 1, history.height)
+        return [history.info(height) for height in range(max(first, 0), last + 1)]
+
+    async def submit(self, raw: Sequence[bytes]) -> Sequence[SubmitResult]:
+        """Admit transactions."""
+        if len(raw) > MAX_BATCH:
+            raise ServiceRefusal(f"{len(raw)} transactions in one call, at most {MAX_BATCH}: split them", code="bad-request")
+        if self._node.persister.disk_full:
+            raise ServiceRefusal("the disk of this node is full: submit to another one", code="overloaded")
+        return await self._node.admission.submit(raw)
+
+    async def transactions(self, tx_ids: Sequence[bytes], *, wait_ms: int, sender: bytes) -> Sequence[TransactionStatus]:
+        """Statuses, waiting for what isn't settled."""
+        if len(tx_ids) > MAX_BATCH:
+            raise ServiceRefusal(f"{len(tx_ids)} ids in one call, at most {MAX_BATCH}: split them", code="bad-request")
+        entity = await self.entity_of(sender) if any(sender) else ""
+        found: dict[bytes, TransactionStatus] = {}
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + min(wait_ms, MAX_WAIT_MS) / 1000
+        left = list(dict.fromkeys(tx_ids))
+        while True:
+            waiting: list[bytes] = []
+            for tx_id in left:
+                status = self._status(tx_id, entity)
+                found[tx_id] = status
+                if status.status not in ("final", EXPIRED, UNKNOWN):
+                    waiting.append(tx_id)
+            remaining = deadline - loop.time()
+            if not waiting or remaining <= 0 or not await self._node.feed.next_block(remaining):
+                break
+            left = waiting
+        return [found[tx_id] for tx_id in tx_ids]
+
+    def _status(self, tx_id: bytes, entity: str) -> TransactionStatus:
+        final = self._node.history.status(tx_id, entity)
+        return final if final is not None else TransactionStatus(tx_id, self._node.pool.status(tx_id))
+
+    async def proof(self, tx_id: bytes) -> bytes:
+        """A proof file."""
+        if self._node.history.place(tx_id) is None and self._node.pool.find(tx_id) is not None:
+            raise ServiceRefusal("the transaction isn't final yet: wait for its block to be certified", code="not-ready")
+        return self._node.history.proof(tx_id).to_json()
+
+    # -- contracts ----------------------------------------------------------------------------------------------------------------------
+
+    async def contracts(self) -> Sequence[str]:
+        """Names of contracts."""
+        return await self._node.executor.contracts()
+
+    async def abi(self, contract: str) -> ContractAbi:
+        """A contract's interface."""
+        found = await self._node.executor.abi(contract)
+        if found is None:
+            raise ServiceRefusal(f"there is no contract {contract!r}: list them with /v1/contracts", code="not-found")
+        return found
+
+    async def query(self, contract: str, view: str, args: tuple[Value, ...], *, sender: bytes, height: int | None) -> ViewResult:
+        """Run a view."""
+        if self._views >= MAX_VIEWS_WAITING:
+            raise ServiceRefusal(f"{self._views} views wait already: ask again later", code="busy")
+        self._views += 1
+        try:
+            return await self._node.executor.query(contract, view, args, sender, height)
+        except RemoteError as error:
+            if error.code in ("not-found", "pruned"):
+                raise ServiceRefusal(str(error), code=error.code) from None
+            raise
+        finally:
+            self._views -= 1
+
+    async def entity_of(self, key: bytes) -> str:
+        """The organisation that a key acts for: events are addressed to organisations."""
+        try:
+            return await self._node.organisations.of(key)
+        except CarbonnodeError as error:
+            self._node.around.log.warning("organisation unknown", key=key, error=str(error))
+            return ""
+
+    # -- events -------------------------------------------------------------------------------------------------------------------------
+
+    async def events(self, entity: str, first: int, last: int) -> Sequence[EventRecord]:
+        """Events of certified heights."""
+        last = min(last, first + MAX_EVENT_HEIGHTS - 1)
+        return [record for block in self._node.history.events(first, last) for record in block.visible_to(entity)]
+
+    def subscribe(self, entity: str, first_height: int | None) -> AsyncIterator[EventRecord]:
+        """Events from a height on, or from now."""
+        history = self._node.history
+        after = history.height
+        past = [] if first_height is None else history.events(max(first_height, after - MAX_EVENT_HEIGHTS), after)
+        return self._node.feed.follow(entity, past, after)

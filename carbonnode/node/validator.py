@@ -1,0 +1,430 @@
+"""A validating node: everything wired together, from links to stores."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from carbonnode.chain.certificate import Certificate
+from carbonnode.chain.codec import encode
+from carbonnode.chain.genesis import Genesis
+from carbonnode.chain.receipt import Status
+from carbonnode.chain.signing import Signer
+from carbonnode.chain.validators import ValidatorSet
+from carbonnode.consensus import events as ev
+from carbonnode.consensus.config import EpochConfig
+from carbonnode.consensus.evidence import Evidence
+from carbonnode.consensus.messages import Message
+from carbonnode.consensus.replica import Replica
+from carbonnode.errors import RemoteError
+from carbonnode.ledger.results import ExecutedBlock
+from carbonnode.network import Channel, PeerIdentity
+from carbonnode.network.flood import Flooder, pack_transactions, unpack_transactions
+from carbonnode.node.admission import Admission
+from carbonnode.node.bodies import BodyStore
+from carbonnode.node.config import NodeConfig
+from carbonnode.node.driver import Driver, Recorder, epoch_config
+from carbonnode.node.feed import Feed
+from carbonnode.node.history import Block, History, events_of
+from carbonnode.node.intake import Intake
+from carbonnode.node.logs import Logger
+from carbonnode.node.mempool import Entry, Mempool
+from carbonnode.node.metrics import NodeMetrics
+from carbonnode.node.organisations import Organisations
+from carbonnode.node.peering import Peering
+from carbonnode.node.persister import Persister
+from carbonnode.node.pipeline import FinalBlock, Pipeline
+from carbonnode.node.ports import Clock, ExecutorPort, Fatal, Sender
+from carbonnode.node.resolver import Resolver
+from carbonnode.node.startup import align_stores, split_journal, stable_state
+from carbonnode.node.sync import Syncer, serve_blocks
+from carbonnode.node.wire import BulkKind, FetchBlocks, FetchTransactions, NodeTip, Raws, RequestKind, Tip, decode_payload, pack
+from carbonnode.storage.blocks import BlockStore
+from carbonnode.storage.crashpoints import CrashPoints
+from carbonnode.storage.journal import VoteJournal
+from carbonnode.storage.journal_writer import GroupCommit
+
+VERIFY_THREADS = 2
+FETCH_TIMEOUT_S = 3.0
+RELAY_MOST = 200
+RELAY_CHUNK = 50
+TICK_S = 0.5
+"""How often a validator looks after transactions that wait too long."""
+MALFORMED_POINTS = 10
+VALIDATOR_ROLES = frozenset({"super", "coordination"})
+
+
+@dataclass(slots=True)
+class Stores:
+    """What a validator keeps on disk, opened."""
+
+    blocks: BlockStore
+    journal: VoteJournal
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What a node is given by the composition root."""
+
+    config: NodeConfig
+    genesis: Genesis
+    signer: Signer
+    clock: Clock
+    crash: CrashPoints
+    log: Logger
+    metrics: NodeMetrics
+    on_fatal: Fatal
+    recorder: Recorder | None = None
+    alarms: list[str] = field(default_factory=list)
+
+
+class ValidatorNode:
+    """Use: construct, `await open()`, give it a started network with `connect`, `start()`, at the end `await stop()`."""
+
+    sender: Sender
+    driver: Driver
+    pool: Mempool
+    admission: Admission
+    pipeline: Pipeline
+    syncer: Syncer
+    resolver: Resolver
+    persister: Persister
+    intake: Intake
+    replica: Replica
+
+    def __init__(self, around: Surroundings, stores: Stores, executor: ExecutorPort) -> None:
+        self.around = around
+        self.stores = stores
+        self.executor = executor
+        self.chain_id = around.genesis.chain_id
+        self.history = History(stores.blocks)
+        self.feed = Feed()
+        self.bodies = BodyStore()
+        self.organisations = Organisations(executor)
+        self.threads = ThreadPoolExecutor(max_workers=VERIFY_THREADS, thread_name_prefix="verify")
+        self.journal = GroupCommit(stores.journal)
+        self.peering = Peering(self, self.blame, around.log)
+        self.tips: dict[str, int] = {}
+        self.evidence_seen: list[Evidence] = []
+        self.upcoming: EpochConfig | None = None
+        self.market_offset_ms = 0
+        self.on_block: list[Callable[[FinalBlock], None]] = []
+        """Called with every certified block, after the node's own bookkeeping."""
+        self._down: set[str] = set()
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._ticker: asyncio.Task[None] | None = None
+        self._flooder = Flooder(self._flood)
+        self._job_timer: asyncio.TimerHandle | None = None
+
+    # -- life ---------------------------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Bring the stores together and build the replica. Raises `StorageError` or `ConfigError` if that can't be."""
+        around, blocks = self.around, self.stores.blocks
+        replayed = await align_stores(blocks, self.executor)
+        current, upcoming = await self.executor.epochs()
+        epoch = epoch_config(current)
+        if upcoming is not None and upcoming.first_height <= blocks.height + 1:
+            epoch, upcoming = epoch_config(upcoming), None
+        self.upcoming = self._fixed(None if upcoming is None else epoch_config(upcoming), blocks.height)
+        self.pool = Mempool(around.config.mempool, epoch.parameters, self.chain_id, self.history.executed)
+        self.pool.height = blocks.height
+        self.admission = Admission(self.pool, self.threads, around.config.mempool.verify_chunk, self._admitted)
+        votes = split_journal(self.stores.journal.records(), blocks.height, self.bodies, self.pool)
+        stable = stable_state(blocks)
+        self.replica = Replica.restore(
+            signer=around.signer, chain_id=self.chain_id, epoch=epoch, stable=stable, journal=votes, next_epoch=self.upcoming
+        )
+        around.log.info("stores ready", height=blocks.height, replayed=replayed, journal_records=len(votes), epoch=epoch.epoch)
+        self._epoch = epoch
+
+    def connect(self, sender: Sender) -> None:
+        """Wire everything to a network."""
+        around = self.around
+        self.sender = sender
+        self.driver = Driver(
+            replica=self.replica,
+            name=around.config.node.name,
+            epoch=self._epoch,
+            sender=sender,
+            pool=self.pool,
+            bodies=self.bodies,
+            clock=around.clock,
+            crash=around.crash,
+            observer=self,
+            on_fatal=around.on_fatal,
+            recorder=around.recorder,
+        )
+        self.persister = Persister(self.journal, self.bodies, self.driver.persisted, around.on_fatal)
+        self.pipeline = Pipeline(
+            self.executor, self.stores.blocks, self.bodies, self.driver.executed, self._final, self._durable, around.on_fatal
+        )
+        self.resolver = Resolver(
+            self.pool, self.admission, self.bodies, self.chain_id, self._fetch_transactions, self._likely_peers, self.driver.resolved, _no_skip_orders
+        )
+        self.syncer = Syncer(self.chain_id, self.stores.blocks, self.executor, self.pipeline, sender.request, self, around.on_fatal)
+        self.intake = Intake(self.chain_id, self.replica.validators_of, self.threads, self._deliver, self.blame)
+        self.driver.attach(self.persister, self.resolver, self.pipeline)
+        self.peering.bulk |= {BulkKind.TRANSACTIONS: self._flooded, BulkKind.TIP: self._tip}
+        self.peering.answers |= {
+            RequestKind.TRANSACTIONS: (VALIDATOR_ROLES, self._answer_transactions),
+            RequestKind.BLOCKS: (VALIDATOR_ROLES, self._answer_blocks),
+            RequestKind.STATUS: (VALIDATOR_ROLES | {"user"}, self._answer_status),
+        }
+
+    def start(self) -> None:
+        """Begin to take part."""
+        self.pipeline.start()
+        self.driver.start()
+        self._ticker = asyncio.get_running_loop().create_task(self._tick(), name="ticker")
+
+    async def stop(self) -> None:
+        """Finish the block at hand, sync the journal, end all workers. The network and the executor are the composition root's to end."""
+        self.driver.stop()
+        self.persister.stop()
+        for timer in (self._flush_timer, self._job_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._ticker is not None:
+            self._ticker.cancel()
+            await asyncio.gather(self._ticker, return_exceptions=True)
+        await self.syncer.stop()
+        await self.resolver.stop()
+        await self.intake.stop()
+        await self.admission.stop()
+        await self.pipeline.stop()
+        await self.journal.close()
+        self.feed.close()
+        self.threads.shutdown()
+
+    # -- transactions -------------------------------------------------------------------------------------------------------------------
+
+    def _admitted(self, admitted: list[Entry], relay: list[Entry]) -> None:
+        for entry in relay:
+            self._flooder.offer(entry.wire_hash, entry.tx.raw)
+        if self._flooder.waiting and self._flush_timer is None:
+            self._flush_timer = asyncio.get_running_loop().call_later(self.around.config.mempool.flood_ms / 1000, self._flush)
+        driver = self.driver
+        driver.put(ev.RequestsAdmitted(now_ms=driver.now, wire_hashes=tuple([entry.wire_hash for entry in admitted])))
+        driver.put(ev.WorkArrived(now_ms=driver.now))
+
+    def _flush(self) -> None:
+        self._flush_timer = None
+        self._flooder.flush()
+
+    def _flood(self, body: bytes) -> None:
+        self.sender.broadcast(Channel.BULK, pack(BulkKind.TRANSACTIONS, body), self.driver.others)
+
+    def _flooded(self, peer: PeerIdentity, body: bytes) -> None:
+        if peer.role not in VALIDATOR_ROLES:
+            self.blame(peer.name, MALFORMED_POINTS, "only validators flood; a user node submits by request")
+            return
+        malformed = self.admission.offer(unpack_transactions(body))
+        if malformed:
+            self.blame(peer.name, MALFORMED_POINTS * malformed, f"{malformed} flooded transactions are malformed")
+
+    async def _tick(self) -> None:
+        """Hand transactions that wait long to the primary again: a link may have dropped them (PBFT.md, 37)."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            late = self.pool.waiting_longer(RELAY_MOST)
+            primary = self.driver.primary_name
+            if primary == self.around.config.node.name:
+                continue
+            for start in range(0, len(late), RELAY_CHUNK):
+                body = pack_transactions([tx.raw for tx in late[start : start + RELAY_CHUNK]])
+                self.sender.send(primary, Channel.BULK, pack(BulkKind.TRANSACTIONS, body))
+
+    async def _fetch_transactions(self, peer: str, wire_hashes: list[bytes]) -> list[bytes]:
+        answer = await self.sender.request(peer, RequestKind.TRANSACTIONS, encode(FetchTransactions(tuple(wire_hashes))), FETCH_TIMEOUT_S)
+        return list(decode_payload(answer, Raws).items)
+
+    async def _answer_transactions(self, _peer: PeerIdentity, payload: bytes) -> bytes:
+        wanted = decode_payload(payload, FetchTransactions)
+        found: list[bytes] = []
+        for wire_hash in wanted.wire_hashes:
+            tx = self.pool.get(wire_hash)
+            found.append(tx.raw if tx is not None else self.bodies.find_raw(wire_hash) or b"")
+        return encode(Raws(tuple(found)))
+
+    def _likely_peers(self) -> list[str]:
+        primary = self.driver.primary_name
+        others = [name for name in self.driver.others if name != primary]
+        return [primary, *others] if primary != self.around.config.node.name else others
+
+    # -- consensus ----------------------------------------------------------------------------------------------------------------------
+
+    def consensus_frames(self, peer: PeerIdentity, frames: list[bytes]) -> None:
+        """`peering.LinkEvents`"""
+        if peer.role not in VALIDATOR_ROLES:
+            self.blame(peer.name, MALFORMED_POINTS, "a user node takes no part in consensus")
+            return
+        self.intake.take(peer.name, frames)
+
+    def _deliver(self, peer: str, message: Message) -> None:
+        self.driver.received(self.driver.index_of(peer), message)
+
+    def blame(self, peer: str, points: int, why: str) -> None:
+        """Score a peer's fault."""
+        self.around.log.warning("peer at fault", peer=peer, points=points, why=why)
+        self.sender.report(peer, points, why)
+
+    def peer_up(self, peer: PeerIdentity) -> None:
+        """`peering.LinkEvents`"""
+        self._down.discard(peer.name)
+        self.driver.peer_reachable(peer.name, reachable=True)
+        self.sender.send(peer.name, Channel.BULK, self._tip_frame())
+
+    def peer_down(self, peer: PeerIdentity, reason: str) -> None:  # noqa: ARG002 - only a refused redial tells a dead peer from a lost link
+        """`peering.LinkEvents`"""
+        self._down.add(peer.name)
+
+    def redial_failed(self, name: str, outcome: str) -> None:
+        """`peering.LinkEvents`: a closed link plus a refused redial is a dead peer; say it once per loss."""
+        if outcome == "refused" and name in self._down:
+            self._down.discard(name)
+            self.driver.peer_reachable(name, reachable=False)
+
+    # -- what the driver reports --------------------------------------------------------------------------------------------------------
+
+    def view_entered(self, epoch: int, view: int, primary: int) -> None:
+        """`driver.Observer`"""
+        self.around.metrics.view.set(view)
+        if view:
+            self.around.metrics.view_changes.inc()
+        self.around.log.info("view entered", epoch=epoch, view=view, primary=self.driver.epoch.validators[primary].name)
+
+    def epoch_entered(self, config: EpochConfig, index: int | None) -> None:
+        """`driver.Observer`"""
+        self.upcoming = None
+        self.around.log.info("epoch entered", epoch=config.epoch, first_height=config.first_height, validators=len(config.validators), index=index)
+
+    def alarm(self, code: str, detail: str) -> None:
+        """`driver.Observer`"""
+        self.around.metrics.alarms.labels(code).inc()
+        self.around.alarms.append(f"{code}: {detail}")
+        del self.around.alarms[:-20]
+        self.around.log.error("alarm", code=code, detail=detail)
+
+    def evidence(self, evidence: Evidence) -> None:
+        """`driver.Observer`"""
+        self.around.metrics.evidence.inc()
+        self.evidence_seen.append(evidence)
+        self.around.log.error("evidence", kind=evidence.kind, height=evidence.height, signer=evidence.signer)
+
+    def sync_wanted(self, height: int) -> None:
+        """`driver.Observer`"""
+        self.around.log.info("sync", height=height, have=self.stores.blocks.height)
+        self.syncer.want(height)
+
+    # -- certified blocks ---------------------------------------------------------------------------------------------------------------
+
+    def _final(self, block: FinalBlock) -> None:
+        self.history.add(block)
+        outcome = block.outcome
+        self.pool.settle(block.height, block.batch.wire_hashes, [tx.id for tx in block.transactions])
+        self.bodies.drop_below(block.height)
+        self.resolver.give_up_to(block.height)
+        self.organisations.block_final(outcome.events)
+        self.market_offset_ms = outcome.market_ms - outcome.header.time_ms
+        self._watch_epoch(outcome)
+        self._watch_jobs(outcome)
+        self._measure(block)
+        self.feed.publish(events_of(Block(block.stored, outcome)))
+        for listener in self.on_block:
+            listener(block)
+        self.around.log.debug("block", height=block.height, transactions=len(block.transactions), hash=block.outcome.header_hash)
+
+    def _measure(self, block: FinalBlock) -> None:
+        metrics, outcome = self.around.metrics, block.outcome
+        metrics.height.set(block.height)
+        metrics.blocks.inc()
+        metrics.events.inc(len(outcome.events))
+        metrics.gas.inc(outcome.gas_used)
+        metrics.finality.observe(max(0, self.around.clock.wall_ms() - outcome.header.time_ms) / 1000)
+        counts: dict[int, int] = {}
+        for receipt in outcome.receipts[outcome.job_count :]:
+            counts[receipt.status] = counts.get(receipt.status, 0) + 1
+        for status, count in counts.items():
+            metrics.transactions.labels(Status(status).name).inc(count)
+
+    def _watch_epoch(self, outcome: ExecutedBlock) -> None:
+        if outcome.next_epoch is not None:
+            self.upcoming = self._fixed(epoch_config(outcome.next_epoch), outcome.header.height)
+
+    def _fixed(self, upcoming: EpochConfig | None, height: int) -> EpochConfig | None:
+        if upcoming is None or upcoming.first_height - height > upcoming.parameters.window:
+            return None
+        return upcoming
+
+    def _watch_jobs(self, outcome: ExecutedBlock) -> None:
+        """Ask for a block when the first scheduled call is due, even if no transaction waits."""
+        if self._job_timer is not None:
+            self._job_timer.cancel()
+            self._job_timer = None
+        if outcome.next_job_ms is not None:
+            due_ms = outcome.next_job_ms - self.market_offset_ms - self.around.clock.wall_ms()
+            self._job_timer = asyncio.get_running_loop().call_later(max(due_ms, 50) / 1000, self._job_due)
+
+    def _job_due(self) -> None:
+        self._job_timer = None
+        self.driver.job_due()
+
+    async def _durable(self, height: int) -> None:
+        removed = await self.journal.cut_below(height + 1)
+        if removed:
+            self.around.log.debug("journal cut", below=height + 1, segments=removed)
+
+    # -- sync ---------------------------------------------------------------------------------------------------------------------------
+
+    def sync_peers(self, height: int) -> list[str]:
+        """`sync.SyncHost`: those who said that they hold `height` first, then those of whom nothing is known."""
+        known = [name for name in self.driver.others if self.tips.get(name, -1) >= height]
+        return known or list(self.driver.others)
+
+    def validators_at(self, height: int) -> ValidatorSet:
+        """`sync.SyncHost`"""
+        if self.upcoming is not None and height >= self.upcoming.first_height:
+            return self.upcoming.validators
+        return self.driver.epoch.validators
+
+    async def synced(self, height: int, header_hash: bytes, certificate: Certificate) -> None:
+        """`sync.SyncHost`"""
+        current, upcoming = await self.executor.epochs()
+        epoch = epoch_config(current)
+        following = None if upcoming is None else epoch_config(upcoming)
+        if following is not None and following.first_height <= height + 1:
+            epoch, following = following, None
+        self.upcoming = self._fixed(following, height)
+        self.around.log.info("synced", height=height)
+        driver = self.driver
+        changed = epoch if epoch.epoch != driver.epoch.epoch else None
+        driver.put(
+            ev.Synced(now_ms=driver.now, height=height, header_hash=header_hash, certificate=certificate, epoch=changed, next_epoch=self.upcoming)
+        )
+
+    async def _answer_blocks(self, _peer: PeerIdentity, payload: bytes) -> bytes:
+        wanted = decode_payload(payload, FetchBlocks)
+        return encode(await asyncio.get_running_loop().run_in_executor(None, serve_blocks, self.stores.blocks, wanted))
+
+    async def _answer_status(self, _peer: PeerIdentity, _payload: bytes) -> bytes:
+        return encode(NodeTip(self.stores.blocks.height, self.stores.blocks.tip_hash, 0))
+
+    def _tip_frame(self) -> bytes:
+        return pack(BulkKind.TIP, encode(Tip(self.stores.blocks.height, self.stores.blocks.tip_hash)))
+
+    def _tip(self, peer: PeerIdentity, body: bytes) -> None:
+        self.tips[peer.name] = decode_payload(body, Tip).height
+
+    async def peer_height(self, name: str) -> int | None:
+        """A peer's certified height, asked now; None if it doesn't answer."""
+        try:
+            answer = await self.sender.request(name, RequestKind.STATUS, b"", 1.0)
+        except RemoteError:
+            return None
+        self.tips[name] = decode_payload(answer, NodeTip).height
+        return self.tips[name]
+
+
+def _no_skip_orders(batch: object) -> bool:
+    return not getattr(batch, "skip_orders", ())

@@ -1,0 +1,313 @@
+"""A network of real node processes on loopback with a toy contract, for tests that kill, restart and compare them.
+
+Everything lies in one directory. Processes are ended by their own ids; ports are free ones; waits are for conditions, with a deadline and a
+message that says what was waited for.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from carbonnode.chain.codec import encode
+from carbonnode.chain.genesis import ContractSource, Genesis, Parameters
+from carbonnode.chain.signing import KeySigner
+from carbonnode.chain.transaction import Body, Call, Transaction
+from carbonnode.chain.validators import Validator
+from carbonnode.identity import CertificateAuthority, NodeRequest, Strength, create_authority, create_node_keys
+from carbonnode.node.config import ApiSection, KeysSection, NetworkSection, NodeConfig, NodeSection, PeerSection
+from carbonnode.node.directory import NodeDirectory
+
+HOST = "127.0.0.1"
+DOMAIN = "test.carbonnode.example"
+PASSPHRASE = "functional test"  # noqa: S105 - keys of a throw-away network
+DAY_MS = 86_400_000
+START = "import sys; from pathlib import Path; from carbonnode.app import run_node; sys.exit(run_node(Path(sys.argv[1])))"
+VALIDATORS = (("super-1", "super", "EXCHANGE-1"), ("super-2", "super", "REGISTRY-1"), ("coordination-1", "coordination", "AUTHORITY-1"),
+              ("coordination-2", "coordination", "VERIFIER-1"))
+
+TOY = '''"""Accounts of a toy currency: what is made once moves about and never changes in sum."""
+
+balances = Map(bytes, int)
+total = Var(int)
+
+
+@init
+def start(first: bytes, amount: int):
+    total.set(amount)
+    balances[first] = amount
+
+
+@export
+def transfer(to: bytes, amount: int) -> int:
+    require(amount > 0, "toy.amount")
+    have = balances.get(ctx.sender, 0)
+    require(have >= amount, "toy.balance")
+    balances[ctx.sender] = have - amount
+    balances[to] = balances.get(to, 0) + amount
+    emit("Moved", amount=amount)
+    return balances[to]
+
+
+@view
+def balance(key: bytes) -> int:
+    return balances.get(key, 0)
+
+
+@view
+def supply() -> int:
+    return total.get()
+'''
+SUPPLY = 1_000_000_000
+
+
+def signer(name: str) -> KeySigner:
+    """A key that depends on the name only."""
+    return KeySigner(name.encode().ljust(32, b"\0")[:32])
+
+
+BANK = signer("bank")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for item in sockets:
+            item.bind((HOST, 0))
+        return [int(item.getsockname()[1]) for item in sockets]
+    finally:
+        for item in sockets:
+            item.close()
+
+
+def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = 30.0, every_s: float = 0.05) -> Any:
+    """Poll until the condition is truthy; its value. Fails with `what` after the deadline."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout_s} s in vain for {what}")
+        time.sleep(every_s)
+
+
+@dataclass
+class NodeHandle:
+    """One node: its directory, its ports, its process while it runs."""
+
+    name: str
+    role: str
+    organisation: str
+    directory: NodeDirectory
+    peer_port: int
+    api_port: int
+    process: "subprocess.Popen[bytes] | None" = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """Of its HTTP API."""
+        return f"http://{HOST}:{self.api_port}"
+
+    def start(self, extra: Mapping[str, str] | None = None) -> None:
+        """Start the process; `extra` variables for this run only."""
+        assert self.process is None, f"{self.name} runs already"
+        output = (self.directory.path / "logs" / "process.log").open("ab")
+        with output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", START, str(self.directory.path)],
+                env={**os.environ, **self.environment, **(extra or {})}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            )
+
+    def kill(self, number: int = signal.SIGKILL) -> int:
+        """Send a signal and wait for the end; the exit status."""
+        assert self.process is not None, f"{self.name} doesn't run"
+        self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self, timeout_s: float = 30.0) -> int:
+        """Wait for the process to end by itself."""
+        assert self.process is not None, f"{self.name} doesn't run"
+        status = self.process.wait(timeout_s)
+        self.process = None
+        return status
+
+    def status(self) -> dict[str, Any] | None:
+        """`/v1/status`, None while it doesn't answer."""
+        try:
+            answer = httpx.get(f"{self.url}/v1/status", timeout=2.0)
+        except httpx.TransportError:
+            return None
+        document: dict[str, Any] | None = answer.json() if answer.status_code == 200 else None
+        return document
+
+    @property
+    def height(self) -> int:
+        """Certified height, -1 while it doesn't answer."""
+        status = self.status()
+        return -1 if status is None else int(status["height"])
+
+    def tail(self, lines: int = 30) -> str:
+        """The end of its logs, for failure messages."""
+        parts = []
+        for path in (self.directory.log_path, self.directory.path / "logs" / "process.log"):
+            if path.exists():
+                parts.append("\n".join(path.read_text(errors="replace").splitlines()[-lines:]))
+        return f"--- {self.name}\n" + "\n".join(parts)
+
+
+class ToyNetwork:
+    """Validators (and user nodes) with the toy contract."""
+
+    def __init__(self, directory: Path, *, parameters: Parameters | None = None, users: Sequence[tuple[str, str]] = ()) -> None:
+        self.directory = directory
+        self.nodes: dict[str, NodeHandle] = {}
+        self._passphrase = directory / "passphrase"
+        self._nonce = 0
+        directory.mkdir(parents=True, exist_ok=True)
+        self._passphrase.write_text(PASSPHRASE + "\n")
+        members = [*VALIDATORS, *((name, "user", organisation) for name, organisation in users)]
+        now_ms = time.time_ns() // 1_000_000
+        authority = create_authority("test CA", now_ms - DAY_MS, now_ms + 30 * DAY_MS)
+        self.authority = authority
+        keys = {name: create_node_keys(directory / name / "keys", PASSPHRASE, strength=Strength.THROW_AWAY) for name, _, _ in members}
+        validators = tuple(Validator(name, role, keys[name][0].public_key, keys[name][1].public_key) for name, role, _ in VALIDATORS)
+        self.genesis = Genesis(
+            network="toy", time_ms=now_ms, validators=validators, ca_roots=(authority.certificate_pem.decode(),),
+            contracts=(ContractSource("toy", TOY),), calls=(Call("toy", "start", (BANK.public_key, SUPPLY)),),
+            parameters=parameters, test_clock=True,
+        )
+        ports = free_ports(2 * len(members))
+        for index, (name, role, organisation) in enumerate(members):
+            node = NodeDirectory(directory / name)
+            self.nodes[name] = NodeHandle(name, role, organisation, node, ports[2 * index], ports[2 * index + 1])
+        for name, role, organisation in members:
+            self._create(authority, name, role, organisation, keys[name][1].public_key)
+
+    def _create(self, authority: CertificateAuthority, name: str, role: str, organisation: str, transport_key: bytes) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        certificate = authority.issue(
+            NodeRequest(
+                name=name, organisation=organisation, role=role, domain=f"{name}.{DOMAIN}", transport_key=transport_key,
+                chain_id=self.genesis.chain_id, not_before_ms=now_ms - DAY_MS, not_after_ms=now_ms + 20 * DAY_MS,
+            )
+        )
+        handle = self.nodes[name]
+        peers = tuple(
+            PeerSection(name=v.name, host=HOST, port=self.nodes[v.name].peer_port, transport_key=v.transport_key.hex())
+            for v in self.genesis.validators.validators if v.name != name
+        )
+        config = NodeConfig(
+            node=NodeSection(name=name, role=role, log_level="debug", record=bool(os.environ.get("CARBONNODE_TEST_RECORD"))),
+            network=NetworkSection(host=HOST, port=handle.peer_port, peers=peers, domains=(DOMAIN,)),
+            api=ApiSection(host=HOST, port=handle.api_port),
+            keys=KeysSection(passphrase_file=str(self._passphrase)),
+        )
+        handle.directory.create(config, self.genesis.to_json(), certificate)
+
+    # -- processes ----------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def validators(self) -> list[NodeHandle]:
+        """The voting nodes."""
+        return [node for node in self.nodes.values() if node.role != "user"]
+
+    @property
+    def running(self) -> list[NodeHandle]:
+        """Nodes with a process."""
+        return [node for node in self.nodes.values() if node.process is not None]
+
+    def up(self, names: Sequence[str] | None = None) -> None:
+        """Start nodes and wait until they answer."""
+        for name in names or list(self.nodes):
+            self.nodes[name].start()
+        for name in names or list(self.nodes):
+            self.wait(f"{name} to answer", lambda node=self.nodes[name]: node.status() is not None)
+
+    def down(self) -> None:
+        """End every process that runs; a node that doesn't stop by itself within 20 s is killed."""
+        running = self.running
+        for node in running:
+            if node.process is not None and node.process.poll() is None:
+                node.process.terminate()
+        for node in running:
+            try:
+                node.ended(20.0)
+            except subprocess.TimeoutExpired:
+                node.kill()
+
+    def wait(self, what: str, condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
+        """`wait_for`, with the logs of all nodes in the message."""
+        try:
+            return wait_for(what, condition, timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n" + "\n".join(node.tail() for node in self.nodes.values())) from None
+
+    def wait_height(self, height: int, names: Sequence[str] | None = None, timeout_s: float = 60.0) -> None:
+        """Wait until nodes certified a height."""
+        for node in [self.nodes[name] for name in names] if names else self.running:
+            self.wait(f"{node.name} to reach height {height}", lambda node=node: node.height >= height, timeout_s)
+
+    # -- transactions -------------------------------------------------------------------------------------------------------------------
+
+    def transfer(self, sender: KeySigner, to: bytes, amount: int, height: int = 0) -> Transaction:
+        """A signed transfer, valid for 500 blocks from `height`."""
+        self._nonce += 1
+        nonce = os.urandom(8) + self._nonce.to_bytes(8, "big")
+        body = Body(self.genesis.chain_id, sender.public_key, nonce, height + 500, 200_000, (Call("toy", "transfer", (to, amount)),))
+        return Transaction.sign(body, sender)
+
+    def submit(self, node: NodeHandle, transactions: Sequence[Transaction]) -> list[dict[str, Any]]:
+        """Submit in one call; the answers."""
+        body = encode([tx.raw for tx in transactions])
+        answer = httpx.post(f"{node.url}/v1/transactions/batch", content=body, headers={"content-type": "application/msgpack"}, timeout=30.0)
+        assert answer.status_code == 200, answer.text
+        results: list[dict[str, Any]] = answer.json()["results"]
+        return results
+
+    def statuses(self, node: NodeHandle, transactions: Sequence[Transaction], wait_ms: int = 0) -> list[dict[str, Any]]:
+        """What became of transactions."""
+        body = {"tx_ids": [tx.id.hex() for tx in transactions], "wait_ms": wait_ms}
+        answer = httpx.post(f"{node.url}/v1/transactions/status", json=body, timeout=wait_ms / 1000 + 10)
+        assert answer.status_code == 200, answer.text
+        found: list[dict[str, Any]] = answer.json()["transactions"]
+        return found
+
+    def settle(self, node: NodeHandle, transactions: Sequence[Transaction], timeout_s: float = 30.0) -> list[dict[str, Any]]:
+        """Wait until all are final at `node`; their statuses."""
+
+        def done() -> list[dict[str, Any]] | None:
+            found = self.statuses(node, transactions, wait_ms=2_000)
+            return found if all(item["status"] == "final" for item in found) else None
+
+        result: list[dict[str, Any]] = self.wait(f"{len(transactions)} transactions to be final at {node.name}", done, timeout_s)
+        return result
+
+    def query(self, node: NodeHandle, view: str, *args: object) -> Any:
+        """A view of the toy contract."""
+        shown = [{"hex": arg.hex()} if isinstance(arg, bytes) else arg for arg in args]
+        answer = httpx.post(f"{node.url}/v1/contracts/toy/{view}", json={"args": shown}, timeout=10.0)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["value"]
+
+    def block(self, node: NodeHandle, height: int) -> dict[str, Any]:
+        """A block's summary."""
+        answer = httpx.get(f"{node.url}/v1/blocks/{height}", timeout=10.0)
+        assert answer.status_code == 200, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def assert_same(self, height: int, nodes: Sequence[NodeHandle] | None = None) -> None:
+        """All nodes hold the same block at a height."""
+        hashes = {node.name: self.block(node, height)["header_hash"] for node in nodes or self.running}
+        assert len(set(hashes.values())) == 1, hashes
