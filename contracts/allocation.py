@@ -60,33 +60,33 @@ def unit_figures(set_id: str, units: tuple) -> list:
         heat = units[i + 3] * (b[5] if c == GAS else b[4]) * 1000000
         total = power + heat
         if c == GAS and top_up:
-            total = max(total, units[i + 5] * SCALE)
+            total = max(total, units[i + 5] * SCALE // 1000)
         figures.append((units[i], ff, power, heat, total))
     return figures
 
 
-def entity_total(set_id: str, figures: list, verified_t: int) -> int:
+def entity_total(set_id: str, figures: list, verified_kg: int) -> int:
     total = 0
     for f in figures:
         total += f[4]
     floor_bp = call("rules", "number", set_id, "allocation_floor_bp")
-    return max(total // SCALE, verified_t * floor_bp // 10000)
+    return max(total // SCALE, verified_kg * floor_bp // 10000000)
 
 
 @view
-def entity_allowance(set_id: str, units: tuple, verified_t: int) -> int:
+def entity_allowance(set_id: str, units: tuple, verified_kg: int) -> int:
     """Whole tonnes of an entity: the floored sum over its units, at least the rule set's share of verified emissions.
 
-    `units`: flat, 6 a unit: id, class, power_kwh, heat_mj, load factor x 10^6 (-1: not stated), emissions_t.
+    `units`: flat, 6 a unit: id, class, power_kwh, heat_mj, load factor x 10^6 (-1: not stated), emissions_kg.
     """
-    return entity_total(set_id, unit_figures(set_id, units), verified_t)
+    return entity_total(set_id, unit_figures(set_id, units), verified_kg)
 
 
 @view
-def benchmark(set_id: str, units: tuple, verified_t: int) -> tuple:
+def benchmark(set_id: str, units: tuple, verified_kg: int) -> tuple:
     """(whole tonnes, then flat for each unit: id, correction x 10^6, power part, heat part, total in 10^-13 t)."""
     figures = unit_figures(set_id, units)
-    found = [entity_total(set_id, figures, verified_t)]
+    found = [entity_total(set_id, figures, verified_kg)]
     for f in figures:
         found.extend(f)
     return tuple(found)

@@ -110,8 +110,8 @@ def create_instrument(code: str, name: str, country: str, region: int) -> None:
     """Register an instrument: a code of 3 letters, its country and the registry's region (2 digits)."""
     call("identity", "authorise", ctx.sender, REGISTRY)
     require(len(code) == 3 and code == code.upper(), "UNITS-INSTRUMENT-CODE")
-    for c in code:
-        require(c >= "A" and c <= "Z", "UNITS-INSTRUMENT-CODE")
+    for i in range(3):
+        require(code[i] >= "A" and code[i] <= "Z", "UNITS-INSTRUMENT-CODE")
     require(code not in instruments, "UNITS-INSTRUMENT-EXISTS")
     require(len(country) == 2, "UNITS-COUNTRY")
     require(region >= 0 and region <= 99, "UNITS-REGION")
@@ -171,7 +171,7 @@ def allocate(entity: str, year: int) -> int:
     require((entity, year) not in allocations, "ALLOC-REPEATED")
     basis = call("emissions", "basis", entity, year)
     set_id = call("rules", "set_for_year", year)
-    quantity_t = call("allocation", "entity_allowance", set_id, basis[1], basis[0])
+    quantity_t = call("allocation", "entity_allowance", set_id, basis[1], basis[0] * 1000)
     iv = call("rules", "text", set_id, "instrument") + "-" + str(year)
     v = known(iv)
     require(quantity_t > 0, "ALLOC-NOTHING")

@@ -53,7 +53,7 @@ def approve_plan(entity: str, year: int) -> None:
 def report(year: int, scope1_t: int, scope2_t: int, evidence: bytes, units: tuple) -> int:
     """Report a year's emissions and unit data; again after the first time it is a correction. Returns the version.
 
-    `units`: flat, 6 a unit: id, class ("" without a benchmark), power_kwh, heat_mj, load factor x 10^6 (-1: not stated), emissions_t.
+    `units`: flat, 6 a unit: id, class ("" without a benchmark), power_kwh, heat_mj, load factor x 10^6 (-1: not stated), emissions_kg.
     """
     who = emitter()
     plan = plans.get((who[0], year), ())

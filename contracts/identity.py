@@ -37,7 +37,8 @@ counters = Var(tuple)
 
 def check_id(text: str) -> None:
     require(len(text) >= 1 and len(text) <= 48, "IDENTITY-ID")
-    for c in text:
+    for i in range(len(text)):
+        c = text[i]
         require(c >= "0" and c <= "9" or c >= "A" and c <= "Z" or c == "-", "IDENTITY-ID")
 
 

@@ -14,6 +14,9 @@ EXCHANGE_TYPES = "TBA"
 MODULUS = 1271
 CODE_LENGTH = 36
 MS_A_DAY = 86400000
+# Where a code has digits (date, time, vintage, number, part) and letters (country, instrument) only.
+DIGITS = (6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33)
+LETTERS = (2, 3, 20, 21, 22)
 # 36 ** n % 1271: what moves a value n characters to the left.
 SHIFT_2 = 25
 SHIFT_5 = 893
@@ -33,8 +36,8 @@ setup = Var(tuple)
 
 def value_of(text: str) -> int:
     total = 0
-    for c in text:
-        digit = ALPHABET.find(c)
+    for i in range(len(text)):
+        digit = ALPHABET.find(text[i])
         require(digit >= 0, "VOUCHER-CHARACTER")
         total = (total * 36 + digit) % MODULUS
     return total
@@ -160,10 +163,10 @@ def fields_of(code: str) -> tuple:
     require(plain[1:2] in TYPES, "VOUCHER-TYPE")
     value_of(plain[34:])
     require(check_characters(value) == plain[34:], "VOUCHER-CHECK")
-    for c in plain[6:20] + plain[23:34]:
-        require(c >= "0" and c <= "9", "VOUCHER-DIGITS")
-    for c in plain[2:4] + plain[20:23]:
-        require(c >= "A", "VOUCHER-LETTERS")
+    for place in DIGITS:
+        require(plain[place] <= "9", "VOUCHER-DIGITS")
+    for place in LETTERS:
+        require(plain[place] >= "A", "VOUCHER-LETTERS")
     date = int(plain[6:14])
     day = call("rules", "day_of", date // 10000, date // 100 % 100, date % 100)
     back = call("rules", "date_of", day)

@@ -104,10 +104,14 @@ class LocalChain:
 
     def view(self, contract: str, method: str, *args: Value, sender: bytes = SYSTEM_SENDER, gas: int = DEFAULT_GAS) -> Value:
         """Answer a view. Raises `LocalRefusal`."""
-        outcome = self._viewer.view(self.state, self._environment(), contract, method, args, gas, sender=sender)
+        outcome = self.answer(contract, method, args, sender=sender, gas=gas)
         if not outcome.ok:
             raise LocalRefusal(contract, method, outcome)
         return outcome.values[0]
+
+    def answer(self, contract: str, method: str, args: Sequence[Value], *, sender: bytes = SYSTEM_SENDER, gas: int = DEFAULT_GAS) -> Outcome:
+        """Answer a view; every outcome is returned."""
+        return self._viewer.view(self.state, self._environment(), contract, method, args, gas, sender=sender)
 
     def refusal(self, contract: str, method: str, *args: Value, sender: bytes = SYSTEM_SENDER) -> str:
         """The code with which a call is refused. Raises `ContractError` if it isn't refused; then its writes stay."""
@@ -125,5 +129,5 @@ class LocalChain:
 
     def _keep(self, events: Sequence[EmittedEvent]) -> None:
         for event in events:
-            fields = dict(event.fields)
+            fields: dict[str, Value] = dict(event.fields)
             self.events.append(LocalEvent(self.height, event.contract, event.name, str(fields.pop("to", "")), fields))

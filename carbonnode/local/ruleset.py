@@ -3,7 +3,7 @@
 A file names its legal source for every number; `"verify": true` marks what wasn't read in its source text, and the mark stays on the chain.
 """
 
-import datetime
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -155,8 +155,8 @@ class RuleSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     family: str
     title: str
     source: str
-    effective_from: datetime.date
-    effective_to: datetime.date
+    effective_from: dt.date
+    effective_to: dt.date
     compliance_year: int
     texts: dict[str, Entry]
     numbers: dict[str, Entry]
@@ -237,9 +237,9 @@ class Member(msgspec.Struct, frozen=True):
 AUTHORITY, VERIFIER, EXCHANGE, REGISTRY, CASH = 1, 2, 4, 8, 16
 
 
-def day_number(date: datetime.date) -> int:
+def day_number(date: dt.date) -> int:
     """Days since 1970-01-01."""
-    return date.toordinal() - datetime.date(1970, 1, 1).toordinal()
+    return date.toordinal() - dt.date(1970, 1, 1).toordinal()
 
 
 def rules_dir() -> Path:
@@ -274,7 +274,7 @@ def parse(data: bytes, name: str) -> RuleSet:
     return found
 
 
-def load(name: str, at: datetime.date | None = None) -> RuleSet:
+def load(name: str, at: dt.date | None = None) -> RuleSet:
     """A rule set by id, family or path. A family means its set of the day `at`, or without one its latest set that is no draft."""
     path = Path(name)
     if path.suffix == ".json" or "/" in name:
