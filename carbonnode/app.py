@@ -104,8 +104,8 @@ class NodeProcess:
         journal = stack.enter_context(VoteJournal.open(data.journal, SpaceGuard(data.journal, reserve), crash))
         options = ExecutorOptions(data.state, self._directory.genesis_bytes(), reserve_bytes=reserve, sandbox=config.executor.sandbox)
         executor = ExecutorClient(options)
-        stack.push_async_callback(executor.close)
         await executor.start()
+        stack.push_async_callback(executor.close)
         log.info("executor started", pid=executor.pid, confinement=executor.confinement)
         recorder = None
         if config.node.record:

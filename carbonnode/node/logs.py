@@ -66,8 +66,6 @@ class ConsoleFile:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, bytes):
-        return value.hex()
     return str(value)
 
 
@@ -79,6 +77,9 @@ def _stamp(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mu
 
 
 def _render(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    for key, value in event.items():
+        if isinstance(value, bytes):
+            event[key] = value.hex()
     ordered: Mapping[str, Any] = {"time": event.pop("time"), "level": event.pop("level"), "event": event.pop("event"), **event}
     return msgspec.json.encode(ordered, enc_hook=_plain).decode()
 
