@@ -40,7 +40,7 @@ halt_record = Var(tuple)
 # book -> (previous close, lower, upper, arrivals, open, high, low, last, volume_t, amount_fen, trades)
 quotes = Map(str, tuple)
 book_names = Map(int, str)
-# book, rank -> (entity, org, left_t, quantity_t, client reference)
+# book, rank -> (entity, org, left_t, quantity_t, client reference, order id)
 asks = Map(str, int, tuple)
 bids = Map(str, int, tuple)
 closes = Map(str, int, tuple)
@@ -169,18 +169,18 @@ def place(book: str, side: str, price_fen: int, quantity_t: int, ref: str) -> st
     require(side == "B" or side == "S", "TRADE-SIDE")
     who = call("execution", "admit", side, book, price_fen, quantity_t, d[8])
     number = q[3] + 1
-    order_id = book + "." + side + "." + str(price_fen) + "." + str(number)
+    order_id = book + (".B." if side == "B" else ".S.") + str(price_fen) + "." + str(number)
     emit("OrderPlaced", to=who[1], entity=who[0], order=order_id, book=book, side=side, price_fen=price_fen, quantity_t=quantity_t, ref=ref)
     best = asks.next(book, None) if side == "B" else bids.prev(book, None)
     left = quantity_t
-    q = q[:3] + (number,) + q[4:]
+    q = (q[0], q[1], q[2], number, q[4], q[5], q[6], q[7], q[8], q[9], q[10])
     if best is not None and (best >> PLACE_BITS <= price_fen if side == "B" else best >> PLACE_BITS >= price_fen):
         taken = take(d, q, (book, side, price_fen, quantity_t, order_id), who, best)
         q = taken[1]
         left = taken[0]
     quotes[book] = q
     if left > 0:
-        entry = (who[0], who[1], left, quantity_t, ref)
+        entry = (who[0], who[1], left, quantity_t, ref, order_id)
         if side == "B":
             bids[book, price_fen << PLACE_BITS | PLACE_MASK - number] = entry
         else:
@@ -207,8 +207,7 @@ def take(d: tuple, q: tuple, o: tuple, who: tuple, best: int) -> tuple:
         part = min(left, m[2])
         left -= part
         fills.extend([m[0], m[1], price, part])
-        number = best & PLACE_MASK if buys else PLACE_MASK - (best & PLACE_MASK)
-        makers.extend([book + (".S." if buys else ".B.") + str(price) + "." + str(number), m[2] - part])
+        makers.extend([m[5], m[2] - part])
         following = asks.next(book, best) if buys else bids.prev(book, best)
         if part == m[2]:
             if buys:
@@ -216,9 +215,9 @@ def take(d: tuple, q: tuple, o: tuple, who: tuple, best: int) -> tuple:
             else:
                 del bids[book, best]
         elif buys:
-            asks[book, best] = (m[0], m[1], m[2] - part, m[3], m[4])
+            asks[book, best] = (m[0], m[1], m[2] - part, m[3], m[4], m[5])
         else:
-            bids[book, best] = (m[0], m[1], m[2] - part, m[3], m[4])
+            bids[book, best] = (m[0], m[1], m[2] - part, m[3], m[4], m[5])
         best = following
     if len(makers) == 0:
         return (left, q)
@@ -274,7 +273,7 @@ def find_order(order_id: str) -> tuple:
 
 def entry_of(o: tuple) -> tuple:
     entry = bids.get((o[0], o[3]), ()) if o[1] == "B" else asks.get((o[0], o[3]), ())
-    require(len(entry) == 5, "TRADE-NO-ORDER")
+    require(len(entry) == 6, "TRADE-NO-ORDER")
     return entry
 
 
@@ -340,11 +339,9 @@ def expire(book: str, limit: int) -> int:
         while rank is not None and done < limit:
             entry = bids[book, rank] if side == "B" else asks[book, rank]
             price = rank >> PLACE_BITS
-            number = PLACE_MASK - (rank & PLACE_MASK) if side == "B" else rank & PLACE_MASK
             drop((book, side, price, rank))
             freed.extend([entry[0], price, entry[2]])
-            order_id = book + "." + side + "." + str(price) + "." + str(number)
-            emit("OrderExpired", to=entry[1], entity=entry[0], order=order_id, left_t=entry[2])
+            emit("OrderExpired", to=entry[1], entity=entry[0], order=entry[5], left_t=entry[2])
             done += 1
             rank = bids.next(book, rank) if side == "B" else asks.next(book, rank)
         if len(freed) > 0:
@@ -453,8 +450,7 @@ def orders(book: str, side: str) -> tuple:
     while rank is not None:
         entry = bids[book, rank] if side == "B" else asks[book, rank]
         if entry[0] == who[0]:
-            number = PLACE_MASK - (rank & PLACE_MASK) if side == "B" else rank & PLACE_MASK
-            found.extend([book + "." + side + "." + str(rank >> PLACE_BITS) + "." + str(number), entry[2], entry[3], entry[4]])
+            found.extend([entry[5], entry[2], entry[3], entry[4]])
         rank = bids.prev(book, rank) if side == "B" else asks.next(book, rank)
     return tuple(found)
 

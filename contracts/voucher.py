@@ -13,18 +13,22 @@ TYPES = "TBASRIKPFCX"
 EXCHANGE_TYPES = "TBA"
 MODULUS = 1271
 CODE_LENGTH = 36
+MAX_NUMBER = 99999999
+NO_VENUE = (0, 0, "", 0, 0, 0, 0, "", "", "", 0)
 MS_A_DAY = 86400000
 # Where a code has digits (date, time, vintage, number, part) and letters (country, instrument) only.
 DIGITS = (6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33)
 LETTERS = (2, 3, 20, 21, 22)
 # 36 ** n % 1271: what moves a value n characters to the left.
 SHIFT_2 = 25
+SHIFT_3 = 900
 SHIFT_5 = 893
 SHIFT_6 = 373
 SHIFT_8 = 428
 SHIFT_12 = 590
 
-# venue -> (day, last number, venue and date as text, their value modulo 1271, day and number of the voucher before this day)
+# venue -> (day, last number, venue and date as text, their value modulo 1271, day and number of the voucher before this day,
+#  then of the last codes: time_ms, type, book, their text before the number, its value shifted to stand before it)
 venues = Map(str, tuple)
 # venue, day, number -> (type, time_ms, height, book, quantity_t, price_fen, from, to, ref, status, other voucher)
 records = Map(str, int, int, tuple)
@@ -72,7 +76,7 @@ def configured() -> tuple:
 def open_day(venue: str, day: int, before: tuple) -> tuple:
     date = call("rules", "date_of", day)
     text = venue + str(date[0] * 10000 + date[1] * 100 + date[2])
-    return (day, 0, text, value_of(text), before[0], before[1])
+    return (day, 0, text, value_of(text), before[0], before[1], 0, "", "", "", 0)
 
 
 def mark_of(book: str) -> tuple:
@@ -86,8 +90,24 @@ def mark_of(book: str) -> tuple:
     return mark
 
 
+def venue_now(venue: str, kind: str, book: str) -> tuple:
+    # The venue's record with the text that all vouchers of this moment, type and book share: one block's codes build it once.
+    now = venues.get(venue, NO_VENUE)
+    if now[6] == ctx.time and now[7] == kind and now[8] == book:
+        return now
+    offset_ms = configured()[2]
+    day = (ctx.time + offset_ms) // MS_A_DAY
+    if now[0] != day:
+        now = open_day(venue, day, now)
+    stem = stem_of(kind, now, offset_ms, mark_of(book))
+    return (now[0], now[1], now[2], now[3], now[4], now[5], ctx.time, kind, book, stem[0], stem[1])
+
+
+def with_number(now: tuple, number: int) -> tuple:
+    return (now[0], number, now[2], now[3], now[4], now[5], now[6], now[7], now[8], now[9], now[10])
+
+
 def stem_of(kind: str, venue: tuple, offset_ms: int, mark: tuple) -> tuple:
-    # What all vouchers of one call share: the text before the number, and its value shifted to stand before it.
     seconds = (ctx.time + offset_ms) % MS_A_DAY // 1000
     h = seconds // 3600
     m = seconds // 60 % 60
@@ -98,29 +118,22 @@ def stem_of(kind: str, venue: tuple, offset_ms: int, mark: tuple) -> tuple:
     return (text, value % MODULUS * SHIFT_8)
 
 
-def finish(stem: tuple, number: int, part: int) -> str:
+def finish(text: str, stem: int, number: int) -> str:
+    # The code of a whole voucher (part 0).
     low = number % 1000000
-    value = stem[1] + (number // 1000000 + number // 10000000 * 26) * SHIFT_6 + value_of_pairs(low // 10000, low // 100 % 100, low % 100)
-    rest = (1 - (value * 36 + part) * SHIFT_2) % MODULUS
-    return stem[0] + str(100000000 + number)[1:] + str(part) + ALPHABET[rest // 36] + ALPHABET[rest % 36]
-
-
-def venue_today(venue: str, offset_ms: int) -> tuple:
-    day = (ctx.time + offset_ms) // MS_A_DAY
-    now = venues.get(venue, (0, 0, "", 0, 0, 0))
-    if now[0] != day:
-        now = open_day(venue, day, now)
-    return now
+    value = stem + (number // 1000000 + number // 10000000 * 26) * SHIFT_6 + value_of_pairs(low // 10000, low // 100 % 100, low % 100)
+    rest = (1 - value * SHIFT_3) % MODULUS
+    return text + str(1000000000 + 10 * number)[1:] + ALPHABET[rest // 36] + ALPHABET[rest % 36]
 
 
 def record_voucher(venue: str, kind: str, content: tuple, other: str) -> str:
     # content: book, quantity_t, price_fen, from, to, ref
-    offset_ms = configured()[2]
-    now = venue_today(venue, offset_ms)
+    now = venue_now(venue, kind, content[0])
     number = now[1] + 1
-    venues[venue] = (now[0], number, now[2], now[3], now[4], now[5])
+    require(number <= MAX_NUMBER, "VOUCHER-DAY-FULL")
+    venues[venue] = with_number(now, number)
     records[venue, now[0], number] = (kind, ctx.time, ctx.height) + content + ("valid", other)
-    return finish(stem_of(kind, now, offset_ms, mark_of(content[0])), number, 0)
+    return finish(now[9], now[10], number)
 
 
 @export
@@ -137,20 +150,21 @@ def issue(kind: str, book: str, quantity_t: int, price_fen: int, giver: str, tak
 def issue_trades(side: str, book: str, taker: str, fills: tuple) -> tuple:
     """Issue a voucher for each fill of one taker: (maker, org, price, quantity, ...) flat. Returns day, first number and the codes."""
     require(ctx.caller == "execution", "ACCESS-CALLER")
-    known = configured()
-    venue = known[0]
-    now = venue_today(venue, known[2])
-    number = now[1]
+    venue = configured()[0]
+    now = venue_now(venue, "T", book)
+    number = int(now[1])
     day = now[0]
-    stem = stem_of("T", now, known[2], mark_of(book))
+    buys = side == "B"
     codes = []
     for i in range(0, len(fills), 4):
         number += 1
-        giver = fills[i] if side == "B" else taker
-        receiver = taker if side == "B" else fills[i]
+        maker = fills[i]
+        giver = maker if buys else taker
+        receiver = taker if buys else maker
         records[venue, day, number] = ("T", ctx.time, ctx.height, book, fills[i + 3], fills[i + 2], giver, receiver, side, "valid", "")
-        codes.append(finish(stem, number, 0))
-    venues[venue] = (day, number, now[2], now[3], now[4], now[5])
+        codes.append(finish(now[9], now[10], number))
+    require(number <= MAX_NUMBER, "VOUCHER-DAY-FULL")
+    venues[venue] = with_number(now, number)
     return tuple(codes)
 
 
