@@ -1,7 +1,8 @@
 """Everything a replica asks of its driver. The driver carries actions out in the order given, and answers those that ask with an event.
 
-**Persist before send**: the replica itself holds back every `Send`, `Broadcast`, `Finalise` and `ReportEvidence` that stands behind a `Persist` until
-`Persisted` for it comes in, so the driver may carry out what it gets at once. It must answer `Persisted` only after fdatasync.
+**Persist before send**: the replica itself holds back every action that others could see, and whatever must not overtake one (`Send`, `Broadcast`, `Finalise`,
+`ReportEvidence`, `RequestSync`, `DiscardOverlays`, `EpochEntered`, `ViewEntered`), until `Persisted` comes in for the `Persist` it stands behind. So the
+driver may carry out what it gets at once. It must answer `Persisted` only after fdatasync.
 """
 
 from typing import TypeAlias

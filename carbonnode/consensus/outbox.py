@@ -2,11 +2,12 @@
 
 from collections import deque
 
-from carbonnode.consensus.actions import AnyAction, Broadcast, EpochEntered, Finalise, Persist, Record, ReportEvidence, Send
+from carbonnode.consensus.actions import AnyAction, Broadcast, DiscardOverlays, EpochEntered, Finalise, Persist, Record, ReportEvidence, RequestSync, Send, ViewEntered
 from carbonnode.consensus.journal import JournalRecord, encode_record
 from carbonnode.errors import InvariantViolation
 
-_VISIBLE = (Send, Broadcast, Finalise, ReportEvidence, EpochEntered)
+_VISIBLE = (Send, Broadcast, Finalise, ReportEvidence, EpochEntered, ViewEntered, DiscardOverlays, RequestSync)
+"""What waits for the disk: all that others see, and what must not overtake a `Finalise`."""
 
 
 class Outbox:
@@ -17,6 +18,7 @@ class Outbox:
         self._records: list[Record] = []
         self._bodies: list[bytes] = []
         self._held: deque[tuple[int, AnyAction]] = deque()
+        self._released: list[AnyAction] = []
         self._token = 0
         self._durable = 0
 
@@ -40,14 +42,13 @@ class Outbox:
         if token > self._token:
             raise InvariantViolation(f"the driver reported token {token} durable, but only {self._token} were asked for")
         self._durable = max(self._durable, token)
-        released: list[AnyAction] = []
         while self._held and self._held[0][0] <= self._durable:
-            released.append(self._held.popleft()[1])
-        self._actions[:0] = released
+            self._released.append(self._held.popleft()[1])
 
     def take(self) -> tuple[AnyAction, ...]:
         """The actions of the finished step, `Persist` first."""
-        out: list[AnyAction] = []
+        out = self._released
+        self._released = []
         if self._records:
             self._token += 1
             out.append(Persist(self._token, tuple(self._records), tuple(self._bodies)))
