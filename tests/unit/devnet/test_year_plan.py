@@ -51,7 +51,7 @@ def run_day(day: TradingDay, rng: random.Random | None = None) -> tuple[list[Tra
             left = order.quantity_t
             sign = 1 if order.side == "B" else -1
             other = book["S" if order.side == "B" else "B"]
-            for entry in sorted(other, key=lambda e: (sign * e[0], e[1])):  # type: ignore[operator,arg-type,return-value]
+            for entry in sorted(other, key=lambda e: (sign * e[0], e[1])):  # type: ignore[operator]
                 price, _, maker, rest = entry
                 assert isinstance(price, int)
                 assert isinstance(rest, int)
