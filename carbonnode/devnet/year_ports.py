@@ -9,7 +9,7 @@ from carbonnode.chain.transaction import Call
 from carbonnode.chain.values import Value
 from carbonnode.errors import RemoteError
 
-GAS_A_CALL = 3_000_000
+GAS_A_CALL = 1_000_000
 """Gas limit a call unless the request says otherwise; `tests/unit/devnet/test_year_local.py` holds it above what the year uses."""
 
 
