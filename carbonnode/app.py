@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from carbonnode.errors import CarbonnodeError, ConfigError
 from carbonnode.identity import NodeIdentity, NodeKeys, make_verifier
 from carbonnode.network import Limits, Network, NetworkConfig, PeerAddress
 from carbonnode.node.clock import SystemClock
-from carbonnode.node.config import NodeConfig
+from carbonnode.node.config import ApiSection, NetworkSection, NodeConfig, NodeSection, PeerSection
 from carbonnode.node.directory import NodeDirectory
 from carbonnode.node.executor_client import ExecutorClient, ExecutorOptions
 from carbonnode.node.logs import Logger, LogFile, make_logger
@@ -171,3 +171,32 @@ def network_config(config: NodeConfig, genesis: Genesis) -> NetworkConfig:
         dead_after_ms=section.dead_after_ms,
         redial_max_ms=section.redial_max_ms,
     )
+
+
+def create_node(
+    directory: Path,
+    *,
+    name: str,
+    role: str,
+    genesis: bytes,
+    certificate_pem: bytes,
+    peers: Sequence[tuple[str, str, int, str]],
+    peer_port: int,
+    api_port: int,
+    domains: Sequence[str],
+) -> NodeConfig:
+    """Make a node's directory around keys that lie in its `keys/` already. Peers are (name, host, port, transport key in hex).
+
+    Raises `ConfigError` if a node is there already or something given is wrong, `StorageError` if its data is.
+    """
+    config = NodeConfig(
+        node=NodeSection(name=name, role=role),
+        network=NetworkSection(
+            port=peer_port,
+            peers=tuple(PeerSection(name=peer, host=host, port=port, transport_key=key) for peer, host, port, key in peers),
+            domains=tuple(domains),
+        ),
+        api=ApiSection(port=api_port),
+    )
+    NodeDirectory(directory).create(config, genesis, certificate_pem)
+    return config

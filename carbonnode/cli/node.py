@@ -1,0 +1,96 @@
+"""`carbonnode init` and `carbonnode start`: a node's directory, and the daemon."""
+
+from pathlib import Path
+
+import click
+
+from carbonnode.cli.output import Output, note
+from carbonnode.cli.session import json_option, passphrase, read_file
+from carbonnode.errors import ConfigError
+
+
+def parse_peer(text: str) -> tuple[str, str, int, str]:
+    """`NAME=HOST:PORT=KEY` -> (name, host, port, key). Raises `ConfigError`."""
+    name, _, rest = text.partition("=")
+    address, _, key = rest.rpartition("=")
+    host, _, port = address.rpartition(":")
+    if not (name and host and port.isascii() and port.isdigit() and key):
+        raise ConfigError(f"--peer {text!r}: write NAME=HOST:PORT=TRANSPORT_KEY, such as super-2=10.0.0.2:27000=3f...")
+    return name, host, int(port), key
+
+
+@click.command()
+@click.option("--dir", "directory", required=True, type=click.Path(file_okay=False, path_type=Path), help="The node's directory.")
+@click.option("--role", required=True, type=click.Choice(["super", "coordination", "user"]))
+@click.option("--name", required=True, help="The node's name: the common name of its certificate.")
+@click.option("--genesis", type=click.Path(dir_okay=False, path_type=Path), help="The network's genesis file.")
+@click.option("--certificate", type=click.Path(dir_okay=False, path_type=Path), help="The node's certificate chain, PEM.")
+@click.option("--peer", "peers", multiple=True, metavar="NAME=HOST:PORT=KEY", help="A node to dial; repeat it. KEY is its transport key in hex.")
+@click.option("--port", default=27_000, show_default=True, help="Where to listen for peers.")
+@click.option("--api-port", default=27_001, show_default=True, help="Where HTTP listens, on loopback.")
+@click.option("--domain", "domains", multiple=True, default=("carbonnode.example",), show_default=True, help="Domain of node certificates.")
+@json_option
+def init(
+    directory: Path,
+    role: str,
+    name: str,
+    genesis: Path | None,
+    certificate: Path | None,
+    peers: tuple[str, ...],
+    port: int,
+    api_port: int,
+    domains: tuple[str, ...],
+    output: Output,
+) -> None:
+    """Make a node's directory: keys first, and with --genesis and --certificate the rest.
+
+    Without a certificate it makes the two keys and prints their public halves: send them to the network's organiser, who puts them into genesis
+    and has a certificate issued; then run the same command again with both files. Keys that exist are kept, never overwritten.
+
+    \b
+    Example:
+      carbonnode init --dir n1 --role coordination --name regulator-1
+      carbonnode init --dir n1 --role coordination --name regulator-1 --genesis genesis.json --certificate regulator-1.pem \\
+          --peer exchange-1=10.0.0.2:27000=3f0a...
+    """
+    from carbonnode.identity import KeyStore, create_node_keys
+
+    dialled = [parse_peer(peer) for peer in peers]
+    store = KeyStore(directory / "keys")
+    keys = {info.name: info.public_key for info in store.list_keys()}
+    if not {"consensus", "transport"} <= set(keys):
+        made = create_node_keys(directory / "keys", passphrase(directory, f"the keys of {name}", confirm=True))
+        keys = {info.name: info.public_key for info in made}
+    document = {"name": name, "role": role, "dir": str(directory), **{f"{k}_key": v.hex() for k, v in sorted(keys.items())}, "ready": False}
+    if genesis is None or certificate is None:
+        note("keys are ready: have them entered in genesis and a certificate issued, then run this again with --genesis and --certificate")
+        output.result(document)
+        return
+    from carbonnode.app import create_node
+
+    create_node(
+        directory,
+        name=name,
+        role=role,
+        genesis=read_file(genesis, "genesis file"),
+        certificate_pem=read_file(certificate, "certificate"),
+        peers=dialled,
+        peer_port=port,
+        api_port=api_port,
+        domains=domains,
+    )
+    output.result(document | {"ready": True})
+
+
+@click.command()
+@click.option("--dir", "directory", required=True, type=click.Path(file_okay=False, path_type=Path), help="The node's directory.")
+def start(directory: Path) -> int:
+    """Run a node in the foreground until SIGTERM or Ctrl-C; its log is in logs/node.log.
+
+    \b
+    Example:
+      carbonnode start --dir n1
+    """
+    from carbonnode.app import run_node
+
+    return run_node(directory)
