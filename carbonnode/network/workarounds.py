@@ -12,6 +12,7 @@
 | a reader that stalls 5 s is reset | `link._window` waits for the window before it writes |
 | concurrent writers interleave above 64 KB | one writer per stream, 60 KB a write (`link`) |
 | a missed yamux ping closes nothing | heartbeats of our own (`link`) |
+| a peer is granted 16 MB a stream before it has said anything | `batch_window_updates` |
 | a window update, itself encrypted and written, per read | `batch_window_updates` |
 """
 
@@ -28,6 +29,8 @@ from multiaddr import Multiaddr
 from carbonnode.network.doorman import Doorman
 from carbonnode.network.peer import Refusal
 from carbonnode.network.switchboard import Switchboard
+
+MAX_WINDOW_BYTES = 1024 * 1024
 
 
 class ConnectionEnded(Exception):
@@ -107,7 +110,12 @@ def without_auto_connector(swarm: Swarm) -> None:
 
 
 def batch_window_updates() -> None:
-    """Give credit back when half the window is used up, not at every read; process-wide, as py-libp2p asks its environment."""
+    """Give credit back when half the window is used up, not at every read, and never more than 1 MB of it.
+
+    Process-wide: py-libp2p asks its environment. Its windows double with every few small reads, so that the negotiation of a protocol alone
+    grants a peer 16 MB of our memory per stream.
+    """
+    yamux.MAX_WINDOW_SIZE = MAX_WINDOW_BYTES
     yamux._yamux_release_on_read = lambda: False  # noqa: SLF001
     yamux._yamux_disable_hysteresis = lambda: False  # noqa: SLF001
     yamux._yamux_batch_threshold_divisor = lambda: 2  # noqa: SLF001

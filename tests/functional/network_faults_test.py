@@ -1,0 +1,297 @@
+"""Faults: of py-libp2p 0.8.1 (each workaround is named in `carbonnode/network/workarounds.py`), and of peers that misbehave."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+import pytest_asyncio
+from libp2p.exceptions import BaseLibp2pError
+
+from carbonnode.network import Channel, Limits, Network
+from carbonnode.network.doorman import PROTOCOLS
+from carbonnode.network.wire import FrameKind, encode_frame, frame_header
+from tests.functional.network_harness import Member, Recorder, Town, address_of
+from tests.functional.network_rogue import Rogue, run_rogue
+
+pytestmark = [pytest.mark.functional, pytest.mark.asyncio]
+
+
+@pytest_asyncio.fixture
+async def town() -> AsyncIterator[Town]:
+    town = Town()
+    yield town
+    await town.close()
+
+
+async def _besiege(town: Town, act: Callable[[Rogue], Awaitable[None]], rogue: Member, **settings: object) -> tuple[Network, Recorder, Rogue]:
+    member = Member(town, "a")
+    network, recorder = await town.start(member, **settings)  # type: ignore[arg-type]
+    seen = await asyncio.to_thread(run_rogue, rogue, address_of(member, network), act)
+    return network, recorder, seen
+
+
+async def _eventually(condition: Callable[[], bool]) -> None:
+    """For counters, which raise no event."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.01)
+
+
+async def _settled(network: Network) -> None:
+    """Until no unproven connection is held."""
+    await _eventually(lambda: not network.counters.pending and not network.counters.links)
+
+
+# -- plain TCP ---------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        bytes(range(256)) * 400,
+        b"\xff" * 4096,
+        b"\x13/multistream/1.0.0\n" + b"\xff" * 4096,
+        b"\x13/multistream/1.0.0\n\x07/noise\n" + b"\xff\xff" + b"\x00" * 70_000,
+    ],
+)
+async def test_garbage_on_the_port_is_dropped_and_counted(town: Town, garbage: bytes) -> None:
+    a, on_a, b, on_b = await town.pair()
+    assert a.address is not None
+    before = a.counters.upgrades_failed
+    reader, writer = await asyncio.open_connection(*a.address)
+    writer.write(garbage)
+    with contextlib.suppress(ConnectionError):
+        while await reader.read(65_536):  # until it hangs up on us
+            pass
+    writer.close()
+    await _eventually(lambda: a.counters.upgrades_failed > before)
+    a.broadcast(Channel.BULK, b"still here")
+    await on_b.until(lambda: on_b.received(Channel.BULK, "a") == [b"still here"])
+    assert not on_a.downs
+    assert b.counters.links == 1
+
+
+async def test_connections_that_say_nothing_are_bounded_and_let_go(town: Town) -> None:
+    member = Member(town, "a")
+    a, on_a = await town.start(member, limits=Limits(max_pending=8, max_pending_per_host=4), handshake_timeout_ms=1_000)
+    assert a.address is not None
+    idle = [socket.create_connection(a.address) for _ in range(12)]
+    await on_a.until(lambda: len([r for r, _ in on_a.refusals if r.code == "too-many-pending"]) == 8)
+    assert a.counters.pending <= 4
+    for connection in idle:
+        await asyncio.to_thread(connection.settimeout, 10)
+        assert await asyncio.to_thread(connection.recv, 100) in (b"", b"\x13/multistream/1.0.0\n")
+        connection.close()
+    await _settled(a)
+    _, on_b = await town.start(Member(town, "b"), peers=(address_of(member, a),))
+    await on_b.until(lambda: "a" in on_b.up)
+
+
+# -- libp2p peers that don't keep to the protocol ----------------------------------------------------------------------------------------
+
+
+def _refusal(data: bytes) -> tuple[str, str]:
+    length, kind = struct.unpack_from("!IB", data)
+    assert kind == FrameKind.REFUSED
+    refusal = json.loads(data[5 : 5 + length])
+    return refusal["code"], refusal["message"]
+
+
+async def test_a_stranger_with_any_bytes_is_refused_by_name(town: Town) -> None:
+    answers: list[bytes] = []
+
+    async def act(rogue: Rogue) -> None:
+        stream = await rogue.open_stream(PROTOCOLS[0])
+        await stream.write(encode_frame(FrameKind.HELLO, b"let me in"))
+        answers.append(await rogue.until_closed(stream))
+
+    a, on_a, _ = await _besiege(town, act, Member(town, "rogue"))
+    code, message = _refusal(answers[0])
+    assert code == "bad-handshake"
+    assert "not a readable Hello" in message
+    await on_a.until(lambda: on_a.codes(inbound=True) == {"bad-handshake"})
+    await _settled(a)
+
+
+async def test_a_silent_stranger_is_refused_as_no_member(town: Town) -> None:
+    answers: list[bytes] = []
+
+    async def act(rogue: Rogue) -> None:
+        answers.append(await rogue.until_closed(await rogue.open_stream(PROTOCOLS[0])))
+
+    a, _, _ = await _besiege(town, act, Member(town, "rogue"), handshake_timeout_ms=500)
+    assert _refusal(answers[0])[0] == "not-a-member"
+    assert a.counters.refused == {"not-a-member": 1}
+    await _settled(a)
+
+
+async def test_a_connection_without_a_handshake_is_closed(town: Town) -> None:
+    async def act(rogue: Rogue) -> None:
+        stream = await rogue.open_stream(PROTOCOLS[1])
+        await stream.write(encode_frame(FrameKind.DATA, b"unproven"))
+        await rogue.until_closed(stream)
+
+    a, on_a, _ = await _besiege(town, act, Member(town, "rogue"), handshake_timeout_ms=500)
+    await _settled(a)
+    assert not on_a.frames
+    assert not on_a.ups
+
+
+async def test_nothing_but_our_protocols_is_served(town: Town) -> None:
+    refused: list[str] = []
+
+    async def act(rogue: Rogue) -> None:
+        for protocol in ("/ipfs/id/1.0.0", "/ipfs/ping/1.0.0", "/meshsub/1.1.0"):
+            try:
+                await rogue.open_stream(protocol)
+            except Exception as error:  # noqa: BLE001 - any failure to open is what is asked for
+                refused.append(type(error).__name__)
+
+    await _besiege(town, act, Member(town, "rogue"))
+    assert refused == ["MultiselectClientError"] * 3
+
+
+async def test_a_replayed_credential_of_another_node_is_refused(town: Town) -> None:
+    thief = Member(town, "thief")
+    thief.credential = Member(town, "honest").credential
+
+    async def act(rogue: Rogue) -> None:
+        await rogue.join()
+
+    a, _, seen = await _besiege(town, act, thief)
+    assert seen.refused == "wrong-key"
+    assert a.counters.refused == {"wrong-key": 1}
+
+
+@pytest.mark.parametrize(
+    ("stream", "data"),
+    [
+        (0, frame_header(FrameKind.DATA, 2**31)),
+        (0, encode_frame(99, b"x")),
+        (0, encode_frame(FrameKind.PING, b"short")),
+        (0, encode_frame(FrameKind.PONG, b"\x7f\xf8" + bytes(6))),
+        (0, encode_frame(FrameKind.HELLO, b"again")),
+        (1, b"\xde\xad\xbe\xef" * 100),
+        (1, encode_frame(FrameKind.REQUEST, bytes(10))),
+        (2, encode_frame(FrameKind.REQUEST, b"x")),
+        (2, frame_header(FrameKind.RESPONSE, 2**30)),
+    ],
+)
+async def test_a_member_that_breaks_the_protocol_is_dropped_and_banned(town: Town, stream: int, data: bytes) -> None:
+    rogue_member = Member(town, "rogue")
+
+    async def act(rogue: Rogue) -> None:
+        await rogue.join()
+        await rogue.streams[stream].write(data)
+        await rogue.until_closed(rogue.streams[0])
+
+    a, on_a, seen = await _besiege(town, act, rogue_member)
+    assert seen.refused == ""
+    await on_a.until(lambda: on_a.downs == [("rogue", "violation")])
+    assert a.counters.bans == 1
+
+    async def again(rogue: Rogue) -> None:
+        await rogue.join()
+
+    assert a.address is not None
+    target = address_of(Member(town, "a"), a)
+    target = type(target)(name="a", host=target.host, port=target.port, transport_key=a.transport_key)
+    assert (await asyncio.to_thread(run_rogue, rogue_member, target, again)).refused == "banned"
+
+
+async def test_a_second_handshake_stream_closes_the_connection(town: Town) -> None:
+    async def act(rogue: Rogue) -> None:
+        await rogue.join()
+        with contextlib.suppress(BaseLibp2pError):
+            await rogue.open_stream(PROTOCOLS[0])
+        await rogue.until_closed(rogue.streams[0])
+
+    a, on_a, _ = await _besiege(town, act, Member(town, "rogue"))
+    await on_a.until(lambda: on_a.downs == [("rogue", "closed")])
+    await _settled(a)
+
+
+async def test_a_peer_that_reads_nothing_is_closed_as_stalled(town: Town) -> None:
+    member, rogue_member = Member(town, "a"), Member(town, "rogue")
+    a, on_a = await town.start(member, write_stall_ms=1_500, dead_after_ms=60_000)
+
+    async def act(rogue: Rogue) -> None:
+        await rogue.join()
+        await rogue.until_closed(rogue.streams[0])
+
+    acting = asyncio.create_task(asyncio.to_thread(run_rogue, rogue_member, address_of(member, a), act))
+    await on_a.until(lambda: "rogue" in on_a.up)
+    assert a.send("rogue", Channel.BULK, bytes(4_000_000))  # several windows; the rogue reads no bulk
+    await on_a.until(lambda: on_a.downs == [("rogue", "stalled")])
+    await acting
+
+
+async def test_a_mute_peer_is_closed_as_silent(town: Town) -> None:
+    async def act(rogue: Rogue) -> None:
+        await rogue.join()
+        await rogue.until_closed(rogue.streams[0])
+
+    a, on_a, _ = await _besiege(town, act, Member(town, "rogue"), heartbeat_ms=200, dead_after_ms=800)
+    await on_a.until(lambda: on_a.downs == [("rogue", "silent")])
+    assert a.counters.heartbeats_missed >= 1
+
+
+async def test_a_slow_sender_of_bulk_is_not_mistaken_and_a_fast_one_is_slowed(town: Town) -> None:
+    a, _, _, on_b = await town.pair(limits=Limits(max_bulk_bytes_per_s=1_000_000))
+    began = time.monotonic()
+    for _ in range(30):
+        a.send("b", Channel.BULK, bytes(100_000))
+    await on_b.until(lambda: len(on_b.frames) == 30)
+    assert time.monotonic() - began > 1.5  # 3 MB, of which the first second's allowance passes at once
+    assert not on_b.downs
+
+
+# -- faults of the library ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+async def test_a_daemon_that_stalls_for_seconds_loses_nothing(town: Town) -> None:
+    """py-libp2p resets a stream whose reader stalls for 5 s."""
+    a, on_a, _, on_b = await town.pair(limits=Limits(max_unread_bytes=200_000))
+    stalls = iter([7.0])
+    on_b.on_frame = lambda: time.sleep(next(stalls, 0.0))
+    frames = [struct.pack("!I", number) * 5_000 for number in range(400)]
+    for frame in frames:
+        assert a.send("b", Channel.BULK, frame)
+    await on_b.until(lambda: len(on_b.frames) == len(frames))
+    assert on_b.received(Channel.BULK, "a") == frames
+    assert not on_a.downs
+    assert not on_b.downs
+
+
+async def test_concurrent_writers_on_one_connection_do_not_interleave(town: Town) -> None:
+    a, _, b, on_b = await town.pair()
+
+    async def echo(_peer: object, _kind: int, payload: bytes) -> bytes:
+        return payload
+
+    b.set_request_handler(echo)
+    bulk = [bytes([number]) * 150_000 for number in range(40)]
+    votes = [struct.pack("!I", number) * 30_000 for number in range(40)]
+    requests = [asyncio.create_task(a.request("b", 1, bytes([number]) * 200_000, 30)) for number in range(10)]
+    for one, other in zip(bulk, votes, strict=True):
+        a.send("b", Channel.BULK, one)
+        a.send("b", Channel.CONSENSUS, other)
+    await on_b.until(lambda: len(on_b.frames) == 80)
+    assert on_b.received(Channel.BULK, "a") == bulk
+    assert on_b.received(Channel.CONSENSUS, "a") == votes
+    assert await asyncio.gather(*requests) == [bytes([number]) * 200_000 for number in range(10)]
+
+
+async def test_a_full_queue_drops_and_counts(town: Town) -> None:
+    a, on_a, _, _ = await town.pair(limits=Limits(max_queue_bytes=1_000_000))
+    taken = sum(a.send("b", Channel.BULK, bytes(100_000)) for _ in range(1_000))
+    assert taken < 1_000
+    assert a.counters.frames_dropped == 1_000 - taken
+    assert not on_a.downs
