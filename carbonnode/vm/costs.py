@@ -28,7 +28,7 @@ class Costs:
             case ast.Assign():
                 cost += self.expression(node.value) + sum(self.target(target) for target in node.targets)
             case ast.AugAssign():
-                cost += self.schedule.operator + self.expression(node.value) + self.target(node.target)
+                cost += self.operator(node.op) + self.expression(node.value) + self.target(node.target)
                 if isinstance(node.target, ast.Subscript):
                     cost += self.expression(node.target)
             case ast.If():
@@ -91,7 +91,7 @@ class Costs:
         schedule = self.schedule
         match node:
             case ast.BinOp():
-                return schedule.operator
+                return self.operator(node.op)
             case ast.Compare():
                 if isinstance(node.ops[0], ast.In | ast.NotIn):
                     return schedule.read if self.is_storage(node.comparators[0]) else schedule.builtin
@@ -112,12 +112,16 @@ class Costs:
                 return self.call(node)
         return schedule.name
 
+    def operator(self, op: ast.operator) -> int:
+        """What a binary operator costs."""
+        return self.schedule.power if isinstance(op, ast.Pow | ast.LShift | ast.RShift) else self.schedule.operator
+
     def call(self, node: ast.Call) -> int:
         """What a call costs beside its arguments."""
         schedule, func = self.schedule, node.func
         if isinstance(func, ast.Attribute):
             if not self.is_storage(func.value):
-                return schedule.builtin
+                return schedule.conversion if func.attr in ("strip", "split", "join", "find") else schedule.builtin
             return {"get": schedule.read, "set": schedule.write}.get(func.attr, schedule.step)
         name = func.id if isinstance(func, ast.Name) else ""
         if name in self.program.functions:
@@ -130,6 +134,9 @@ class Costs:
             "muldiv": schedule.muldiv,
             "fixed_exp": schedule.fixed,
             "fixed_pow": schedule.fixed,
+            "int": schedule.conversion,
+            "str": schedule.conversion,
+            "try_call": schedule.attempt,
         }
         return special.get(name, schedule.builtin)
 

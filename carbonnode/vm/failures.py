@@ -8,7 +8,7 @@ from carbonnode.vm import codes
 
 CONTRACT_FILE: Final = "<contract "
 """Compiled contract code carries this, and the contract's name, as its file name."""
-GUARD_FILES: Final = ("/vm/operators.py", "/vm/functions.py", "/vm/methods.py", "/vm/fixed.py")
+GUARD_FILES: Final = ("/vm/operators.py", "/vm/comparisons.py", "/vm/functions.py", "/vm/methods.py", "/vm/fixed.py")
 """Guards and built-ins let CPython's own errors about a contract's values pass through them."""
 
 

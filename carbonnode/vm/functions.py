@@ -1,15 +1,19 @@
 """The built-in functions that contracts call by name."""
 
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 from carbonnode.chain.hashing import blake2b_256
 from carbonnode.chain.signing import verify
 from carbonnode.vm import codes, fixed
+from carbonnode.vm.comparisons import is_flat
 from carbonnode.vm.failures import ContractAbort, OutOfGas
 from carbonnode.vm.gas import GasSchedule
 from carbonnode.vm.limits import MAX_CODE_LENGTH, MAX_CONTAINER
-from carbonnode.vm.operators import Helper, _is_flat, checked_int
+from carbonnode.vm.operators import Charge, Helper, checked_int
 
+_INTEGERS = frozenset((int,))
 _MAX_DIGITS = 79
 """Characters of an integer as text: a sign and the 78 digits of 2^256."""
 
@@ -36,8 +40,7 @@ def to_int(value: Any) -> int:
         return 1 if value else 0
     if kind is not str:
         raise ContractAbort(codes.TYPE)
-    digits = value[1:] if value[:1] == "-" else value
-    if not (digits.isascii() and digits.isdigit()) or len(value) > _MAX_DIGITS:
+    if len(value) > _MAX_DIGITS or not value.isascii() or not (value.isdigit() or (value[:1] == "-" and value[1:].isdigit())):
         raise ContractAbort(codes.VALUE)
     return checked_int(int(value))
 
@@ -62,139 +65,119 @@ def absolute(value: Any) -> int:
     return abs(value)
 
 
-def _kind_of(items: Any) -> None:
+def _check_ordered(items: Any) -> None:
     """Nothing, if the items can be ordered: scalars of one type, or flat tuples of the same types."""
     if not items:
         raise ContractAbort(codes.VALUE)
     kind = type(items[0])
-    for item in items:
-        if type(item) is not kind:
-            raise ContractAbort(codes.TYPE)
+    if not {kind}.issuperset(map(type, items)):
+        raise ContractAbort(codes.TYPE)
     if kind is int or kind is str or kind is bytes or kind is bool:
         return
     if kind is not tuple:
         raise ContractAbort(codes.TYPE)
-    shape = [type(part) for part in items[0]]
+    shape = list(map(type, items[0]))
+    if type(None) in shape or not is_flat(items[0]):
+        raise ContractAbort(codes.TYPE)
     for item in items:
-        if not _is_flat(item) or [type(part) for part in item] != shape or None in [part if part is None else 0 for part in item]:
+        if list(map(type, item)) != shape:
             raise ContractAbort(codes.TYPE)
 
 
 def _width(items: Any) -> int:
-    """How many scalars an item of this list holds."""
+    """How many scalars an item of this list holds; all are shown to be alike before they are compared."""
     return len(items[0]) + 1 if items and type(items[0]) is tuple else 1
 
 
-def make_functions(schedule: GasSchedule) -> dict[str, Helper]:
-    """The built-ins, those that charge by size included."""
-    gas = 0
-    per_item, text_shift, per_sorted = schedule.per_item, schedule.per_text_shift, schedule.per_sorted_item
+class Functions:
+    """The built-ins that charge by size."""
 
-    def charge(amount: int) -> None:
-        nonlocal gas
-        gas -= amount
-        if gas < 0:
-            raise OutOfGas
+    def __init__(self, schedule: GasSchedule, charge: Charge) -> None:
+        self.charge = charge
+        self.per_item, self.text_shift, self.per_sorted = schedule.per_item, schedule.per_text_shift, schedule.per_sorted_item
 
-    def sequence(value: Any) -> Any:
+    def helpers(self) -> dict[str, Helper]:
+        """By the names that the rewriter uses."""
+        return {
+            "_min": self.smallest,
+            "_max": self.greatest,
+            "_sum": self.total,
+            "_sorted": self.in_order,
+            "_list": self.as_list,
+            "_tuple": self.as_tuple,
+            "_iter": self.iterable,
+            "_hash": self.digest,
+            "_verify_signature": self.signature_holds,
+        }
+
+    def sequence(self, value: Any) -> Any:
         """A list or tuple, paid for."""
         if type(value) is not list and type(value) is not tuple:
             raise ContractAbort(codes.TYPE)
-        charge(len(value) * per_item)
+        self.charge(len(value) * self.per_item)
         return value
 
-    def smallest(*items: Any) -> Any:
-        found = sequence(items[0]) if len(items) == 1 else items
-        charge(len(found) * _width(found) * per_item)
-        _kind_of(found)
-        return min(found)
+    def candidates(self, items: tuple[Any, ...]) -> Any:
+        """What `min` and `max` choose from: their arguments, or the items of the only one."""
+        found = self.sequence(items[0]) if len(items) == 1 else items
+        self.charge(len(found) * _width(found) * self.per_item)
+        _check_ordered(found)
+        return found
 
-    def greatest(*items: Any) -> Any:
-        found = sequence(items[0]) if len(items) == 1 else items
-        charge(len(found) * _width(found) * per_item)
-        _kind_of(found)
-        return max(found)
+    def smallest(self, *items: Any) -> Any:
+        """`min(...)`."""
+        return min(self.candidates(items))
 
-    def total(items: Any) -> int:
-        result = 0
-        for item in sequence(items):
-            if type(item) is not int:
-                raise ContractAbort(codes.TYPE)
-            result += item
-        return checked_int(result)
+    def greatest(self, *items: Any) -> Any:
+        """`max(...)`."""
+        return max(self.candidates(items))
 
-    def in_order(items: Any) -> list[Any]:
-        sequence(items)
+    def total(self, items: Any) -> int:
+        """`sum(items)` of integers."""
+        if not _INTEGERS.issuperset(map(type, self.sequence(items))):
+            raise ContractAbort(codes.TYPE)
+        return checked_int(sum(items))
+
+    def in_order(self, items: Any) -> list[Any]:
+        """`sorted(items)`."""
+        self.sequence(items)
         if not items:
             return []
-        charge(len(items) * (per_sorted + len(items).bit_length() // 2) * _width(items))
-        _kind_of(items)
+        self.charge(len(items) * (self.per_sorted + len(items).bit_length() // 2) * _width(items))
+        _check_ordered(items)
         return sorted(items)
 
-    def as_list(items: Any = ()) -> list[Any]:
-        if type(items) is dict:
-            charge(len(items) * per_item)
-            return list(items)
-        return list(sequence(items))
+    def as_list(self, items: Any = ()) -> list[Any]:
+        """`list(items)`; the keys of a dict."""
+        return list(self.sequence(self.iterable(items)))
 
-    def as_tuple(items: Any) -> tuple[Any, ...]:
-        return tuple(sequence(items))
+    def as_tuple(self, items: Any) -> tuple[Any, ...]:
+        """`tuple(items)`; the keys of a dict."""
+        return tuple(self.sequence(self.iterable(items)))
 
-    def iterable(value: Any) -> Any:
+    def iterable(self, value: Any) -> Any:
         """What a loop runs over: a list and a tuple as they are, the keys of a dict as they were."""
         kind = type(value)
         if kind is list or kind is tuple:
             return value
         if kind is not dict:
             raise ContractAbort(codes.TYPE)
-        charge(len(value) * per_item)
+        self.charge(len(value) * self.per_item)
         return list(value)
 
-    def digest(data: Any) -> bytes:
+    def digest(self, data: Any) -> bytes:
+        """`hash(data)`: blake2b-256."""
         if type(data) is not bytes:
             raise ContractAbort(codes.TYPE)
-        charge(len(data) >> text_shift)
+        self.charge(len(data) >> self.text_shift)
         return blake2b_256(data)
 
-    def signature_holds(key: Any, message: Any, signature: Any) -> bool:
+    def signature_holds(self, key: Any, message: Any, signature: Any) -> bool:
+        """`verify_signature(key, message, signature)`: Ed25519."""
         if type(key) is not bytes or type(message) is not bytes or type(signature) is not bytes:
             raise ContractAbort(codes.TYPE)
-        charge(len(message) >> text_shift)
+        self.charge(len(message) >> self.text_shift)
         return verify(key, message, signature)
-
-    found: dict[str, Helper] = {
-        "_min": smallest,
-        "_max": greatest,
-        "_sum": total,
-        "_sorted": in_order,
-        "_list": as_list,
-        "_tuple": as_tuple,
-        "_iter": iterable,
-        "_hash": digest,
-        "_verify_signature": signature_holds,
-        "_len": len,
-        "_native_range": range,
-        "_native_enumerate": enumerate,
-        "_native_str": str,
-        "_native_abs": abs,
-        "_native_min": min,
-        "_native_max": max,
-        "_abs": absolute,
-        "_int": to_int,
-        "_str": to_str,
-        "_bool": to_bool,
-        "_abort": abort,
-        "_require": require,
-        "_range": checked_range,
-        "_bounded_range": bounded_range,
-        "_made": made_list,
-        "_oog": out_of_gas,
-        "_overflow": overflow,
-        "_fell_off": fell_off,
-    }
-    found.update(_fixed_point())
-    found.update(_casts())
-    return found
 
 
 def checked_range(*bounds: Any) -> range:
@@ -235,25 +218,28 @@ def fell_off() -> None:
     raise ContractAbort(codes.TYPE)
 
 
-def _fixed_point() -> dict[str, Helper]:
-    def integers(*numbers: Any) -> None:
-        for number in numbers:
-            if type(number) is not int:
-                raise ContractAbort(codes.TYPE)
+def _integers(*numbers: Any) -> None:
+    for number in numbers:
+        if type(number) is not int:
+            raise ContractAbort(codes.TYPE)
 
-    def muldiv(a: Any, b: Any, c: Any, rounding: Any) -> int:
-        integers(a, b, c)
-        return checked_int(fixed.muldiv(a, b, c, rounding))
 
-    def fixed_exp(numerator: Any, denominator: Any, scale: Any, rounding: Any) -> int:
-        integers(numerator, denominator, scale)
-        return checked_int(fixed.exp_ratio(numerator, denominator, scale, rounding))
+def muldiv(a: Any, b: Any, c: Any, rounding: Any) -> int:
+    """`muldiv(a, b, c, rounding)`: a * b / c, rounded once."""
+    _integers(a, b, c)
+    return checked_int(fixed.muldiv(a, b, c, rounding))
 
-    def fixed_pow(base_num: Any, base_den: Any, exp_num: Any, exp_den: Any, scale: Any, rounding: Any) -> int:
-        integers(base_num, base_den, exp_num, exp_den, scale)
-        return checked_int(fixed.pow_ratio(base_num, base_den, exp_num, exp_den, scale, rounding))
 
-    return {"_muldiv": muldiv, "_fixed_exp": fixed_exp, "_fixed_pow": fixed_pow}
+def fixed_exp(numerator: Any, denominator: Any, scale: Any, rounding: Any) -> int:
+    """`fixed_exp(numerator, denominator, scale, rounding)`: scale * e^(numerator / denominator)."""
+    _integers(numerator, denominator, scale)
+    return checked_int(fixed.exp_ratio(numerator, denominator, scale, rounding))
+
+
+def fixed_pow(base_num: Any, base_den: Any, exp_num: Any, exp_den: Any, scale: Any, rounding: Any) -> int:
+    """`fixed_pow(...)`: scale * (base_num / base_den) ^ (exp_num / exp_den)."""
+    _integers(base_num, base_den, exp_num, exp_den, scale)
+    return checked_int(fixed.pow_ratio(base_num, base_den, exp_num, exp_den, scale, rounding))
 
 
 def _casts() -> dict[str, Helper]:
@@ -269,3 +255,33 @@ def _casts() -> dict[str, Helper]:
 
     kinds: dict[str, type] = {"int": int, "str": str, "bytes": bytes, "bool": bool, "tuple": tuple, "list": list, "dict": dict, "None": type(None)}
     return {f"_as_{name}": cast_to(kind) for name, kind in kinds.items()}
+
+
+FUNCTIONS: Final[Mapping[str, Helper]] = MappingProxyType(
+    {
+        "_len": len,
+        "_native_range": range,
+        "_native_enumerate": enumerate,
+        "_native_str": str,
+        "_native_abs": abs,
+        "_native_min": min,
+        "_native_max": max,
+        "_abs": absolute,
+        "_int": to_int,
+        "_str": to_str,
+        "_bool": to_bool,
+        "_abort": abort,
+        "_require": require,
+        "_range": checked_range,
+        "_bounded_range": bounded_range,
+        "_made": made_list,
+        "_oog": out_of_gas,
+        "_overflow": overflow,
+        "_fell_off": fell_off,
+        "_muldiv": muldiv,
+        "_fixed_exp": fixed_exp,
+        "_fixed_pow": fixed_pow,
+        **_casts(),
+    }
+)
+"""Built-ins whose cost is static. Those named `native` stand where the rewriter has shown the types."""

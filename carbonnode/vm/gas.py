@@ -1,4 +1,4 @@
-"""What things cost: a schedule by version, activated at an epoch. One gas is about 30 ns on the machine it was calibrated on.
+"""What things cost: a schedule by version, activated at an epoch. One gas is about 20 ns on the machine it was calibrated on.
 
 Static costs are summed at link time and charged at function entry and at each turn of a loop; the others are charged by size in the
 built-ins, before the work is done. A change of any number is a new version: gas stands in receipts.
@@ -15,18 +15,18 @@ class GasSchedule(msgspec.Struct, frozen=True, gc=False):
     """Costs in gas. Those named `per_*` are charged by size while running; the others are static."""
 
     version: int
-    transaction: int = 60
+    transaction: int = 100
     """Every transaction, before its first call."""
-    call: int = 40
+    call: int = 60
     """Every call of an exported method, from outside or from a contract."""
     function: int = 4
     """Entry of a function."""
-    loop_turn: int = 3
+    loop_turn: int = 1
     statement: int = 1
     name: int = 0
-    operator: int = 3
+    operator: int = 2
     comparison: int = 2
-    subscript: int = 3
+    subscript: int = 2
     display: int = 2
     """A tuple, list or dict display, before its items."""
     display_item: int = 1
@@ -34,19 +34,25 @@ class GasSchedule(msgspec.Struct, frozen=True, gc=False):
     """A built-in function or method, before what it costs by size."""
     local_call: int = 2
     context: int = 1
-    read: int = 18
-    write: int = 30
-    delete: int = 30
-    step: int = 60
+    read: int = 40
+    write: int = 600
+    delete: int = 600
+    step: int = 120
     """One `next` or `prev` of a Map."""
-    emit: int = 30
-    event_field: int = 3
-    schedule: int = 200
-    digest: int = 30
-    signature: int = 3000
-    fixed: int = 6000
+    emit: int = 150
+    event_field: int = 4
+    schedule: int = 1000
+    digest: int = 50
+    signature: int = 4000
+    fixed: int = 8000
     """An exponential or power of `fixed_exp` and `fixed_pow`."""
-    muldiv: int = 10
+    muldiv: int = 20
+    power: int = 5
+    """`**`, `<<` and `>>`."""
+    conversion: int = 16
+    """`int`, `str`, `strip` and other work on a short text."""
+    attempt: int = 120
+    """`try_call`, beside the call: a failure costs more than a success."""
 
     per_item: int = 1
     """Each item that a built-in looks at or copies."""

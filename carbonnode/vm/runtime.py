@@ -8,14 +8,15 @@ from carbonnode.chain.transaction import Call
 from carbonnode.chain.values import Value
 from carbonnode.vm import codes
 from carbonnode.vm.cells import share_all
+from carbonnode.vm.comparisons import Comparisons, Subscripts
 from carbonnode.vm.contract import Contract
 from carbonnode.vm.failures import ContractAbort, OutOfGas, failure_code, failure_place
-from carbonnode.vm.functions import make_functions
+from carbonnode.vm.functions import FUNCTIONS, Functions
 from carbonnode.vm.gas import GasSchedule
 from carbonnode.vm.limits import MAX_CALL_DEPTH, MAX_EVENTS, MAX_SCHEDULED
 from carbonnode.vm.linker import Entry, Linked, link
-from carbonnode.vm.methods import make_container_methods, make_text_methods
-from carbonnode.vm.operators import Helper, make_arithmetic, make_comparisons, make_subscripts
+from carbonnode.vm.methods import ContainerMethods, TextMethods
+from carbonnode.vm.operators import INTEGER_OPERATORS, Arithmetic, Charge, Helper
 from carbonnode.vm.outcome import EmittedEvent, Outcome, ScheduledCall, Status
 from carbonnode.vm.state import Environment, StateAccess
 from carbonnode.vm.values import frozen, weight
@@ -58,9 +59,11 @@ class Runtime:
         self.scheduled: list[ScheduledCall] = []
 
     def _make_helpers(self) -> dict[str, Helper]:
-        found: dict[str, Helper] = {}
-        for make in (make_arithmetic, make_comparisons, make_subscripts, make_functions, make_container_methods, make_text_methods):
-            found.update(share_all(make(self.schedule), self.cells))
+        charge = share_all({"charge": _make_charge()}, self.cells)["charge"]
+        found: dict[str, Helper] = {**INTEGER_OPERATORS, **FUNCTIONS}
+        for group in (Arithmetic, Comparisons, Subscripts, Functions, ContainerMethods, TextMethods):
+            found.update(group(self.schedule, charge).helpers())
+        self.charge = charge
         own: dict[str, Helper] = {"_emit": self.emit, "_call": self.call, "_try_call": self.try_call, "_schedule": self.schedule_call}
         return {**found, **own, "_ctx": self.context}  # type: ignore[dict-item]  # the context stands among the helpers
 
@@ -144,13 +147,6 @@ class Runtime:
                 self.linked.clear()
             found = self.linked[contract.key] = link(contract, self.schedule, self.helpers, self.cells)
         return found
-
-    def charge(self, amount: int) -> None:
-        """Take gas off the counter."""
-        left = self.gas.cell_contents - amount
-        self.gas.cell_contents = left
-        if left < 0:
-            raise OutOfGas
 
     def enter(self, name: str, method: str, args: Sequence[Value], caller: str, *, view: bool = False) -> Value:
         """Call an exported method."""
@@ -253,6 +249,18 @@ class Runtime:
         for check, arg in zip(entry.checks, args, strict=True):
             check(arg)
         self.scheduled.append(ScheduledCall(self.context.self, at_ms, method, tuple(args)))
+
+
+def _make_charge() -> Charge:
+    gas = 0
+
+    def charge(amount: int) -> None:
+        nonlocal gas
+        gas -= amount
+        if gas < 0:
+            raise OutOfGas
+
+    return charge
 
 
 def _no_contract(_: str) -> Contract | None:

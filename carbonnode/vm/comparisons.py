@@ -1,0 +1,199 @@
+"""Guarded comparisons and subscripts. Only scalars of one type and flat tuples are compared: anything else could take exponential time."""
+
+from typing import Any
+
+from carbonnode.vm import codes
+from carbonnode.vm.failures import ContractAbort
+from carbonnode.vm.gas import GasSchedule
+from carbonnode.vm.limits import MAX_CONTAINER
+from carbonnode.vm.operators import Charge, Helper, checked_key
+
+_FLAT = frozenset((int, str, bytes, bool, type(None)))
+_TUPLE_COST = 4
+"""Gas of comparing two tuples, beside twice their items."""
+
+
+def is_flat(items: Any) -> bool:
+    """Whether a tuple holds scalars and None only."""
+    return _FLAT.issuperset(map(type, items))
+
+
+def _same_flat(a: Any, b: Any) -> bool:
+    """Whether two tuples are flat and hold the same types in the same places. Raises for tuples that aren't flat."""
+    left, right = list(map(type, a)), list(map(type, b))
+    if not (_FLAT.issuperset(left) and _FLAT.issuperset(right)):
+        raise ContractAbort(codes.TYPE)
+    return left == right
+
+
+def search_cost(text: str | bytes, pattern: str | bytes) -> int:
+    """Steps that looking for a pattern may take: CPython compares position by position for short ones."""
+    return len(text) * (1 + min(len(pattern), 128) // 4) + len(pattern)
+
+
+def is_none(value: Any) -> bool:
+    """`value is None`, for a literal."""
+    return value is None
+
+
+class Comparisons:
+    """`==`, `<` and the others, and `in`."""
+
+    def __init__(self, schedule: GasSchedule, charge: Charge) -> None:
+        self.charge = charge
+        self.per_item, self.text_shift = schedule.per_item, schedule.per_text_shift
+
+    def helpers(self) -> dict[str, Helper]:
+        """By the names that the rewriter uses."""
+        return {
+            "_eq": self.eq,
+            "_ne": self.ne,
+            "_lt": self.lt,
+            "_le": self.le,
+            "_gt": self.gt,
+            "_ge": self.ge,
+            "_in": self.is_in,
+            "_is_none": is_none,
+        }
+
+    def charge_tuples(self, a: Any, b: Any) -> None:
+        """Pay for comparing two tuples."""
+        self.charge(2 * (len(a) + len(b)) * self.per_item + _TUPLE_COST)
+
+    def eq(self, a: Any, b: Any) -> bool:
+        """`a == b`."""
+        kind = type(a)
+        if kind is not type(b):
+            raise ContractAbort(codes.TYPE)
+        if kind is int or kind is str or kind is bytes or kind is bool:
+            return bool(a == b)
+        if kind is not tuple:
+            raise ContractAbort(codes.TYPE)
+        self.charge_tuples(a, b)
+        return _same_flat(a, b) and bool(a == b)
+
+    def ne(self, a: Any, b: Any) -> bool:
+        """`a != b`."""
+        return not self.eq(a, b)
+
+    def ordered(self, a: Any, b: Any) -> None:
+        """Nothing, if the two can be ordered."""
+        kind = type(a)
+        if kind is type(b):
+            if kind is int or kind is str or kind is bytes or kind is bool:
+                return
+            if kind is tuple:
+                self.charge_tuples(a, b)
+                if _same_flat(a, b) and type(None) not in map(type, a):
+                    return
+        raise ContractAbort(codes.TYPE)
+
+    def lt(self, a: Any, b: Any) -> bool:
+        """`a < b`."""
+        if type(a) is not int or type(b) is not int:
+            self.ordered(a, b)
+        return bool(a < b)
+
+    def le(self, a: Any, b: Any) -> bool:
+        """`a <= b`."""
+        if type(a) is not int or type(b) is not int:
+            self.ordered(a, b)
+        return bool(a <= b)
+
+    def gt(self, a: Any, b: Any) -> bool:
+        """`a > b`."""
+        if type(a) is not int or type(b) is not int:
+            self.ordered(a, b)
+        return bool(a > b)
+
+    def ge(self, a: Any, b: Any) -> bool:
+        """`a >= b`."""
+        if type(a) is not int or type(b) is not int:
+            self.ordered(a, b)
+        return bool(a >= b)
+
+    def is_in(self, item: Any, where: Any) -> bool:
+        """`item in where`: a key of a dict, an item of a list or tuple of the same type and value, or a part of a text."""
+        kind = type(where)
+        if kind is dict:
+            return checked_key(item) in where
+        if kind is list or kind is tuple:
+            each = self.per_item if type(item) is not tuple else 20 * self.per_item + len(item)
+            self.charge(len(where) * each)
+            return _scan(item, where)
+        if kind is not type(item) or (kind is not str and kind is not bytes):
+            raise ContractAbort(codes.TYPE)
+        self.charge(search_cost(where, item) >> self.text_shift)
+        return item in where
+
+
+def _scan(item: Any, where: Any) -> bool:
+    kind = type(item)
+    if kind is tuple:
+        return any(type(other) is tuple and is_flat(other) and _same_flat(item, other) and item == other for other in where)
+    if kind not in _FLAT:
+        raise ContractAbort(codes.TYPE)
+    if {kind}.issuperset(map(type, where)):
+        return item in where
+    return any(type(other) is kind and other == item for other in where)
+
+
+class Subscripts:
+    """Reading, writing and deleting items, and slices."""
+
+    def __init__(self, schedule: GasSchedule, charge: Charge) -> None:
+        self.charge = charge
+        self.per_item, self.text_shift = schedule.per_item, schedule.per_text_shift
+
+    def helpers(self) -> dict[str, Helper]:
+        """By the names that the rewriter uses."""
+        return {"_item": item_of, "_slice": self.slice_of, "_setitem": set_item, "_delitem": self.delete_item}
+
+    def slice_of(self, where: Any, low: Any, high: Any) -> Any:
+        """`where[low:high]`."""
+        for bound in (low, high):
+            if bound is not None and type(bound) is not int:
+                raise ContractAbort(codes.TYPE)
+        kind = type(where)
+        if kind is list or kind is tuple:
+            self.charge(len(where) * self.per_item)
+        elif kind is str or kind is bytes:
+            self.charge(len(where) >> self.text_shift)
+        else:
+            raise ContractAbort(codes.TYPE)
+        return where[low:high]
+
+    def delete_item(self, where: Any, key: Any) -> None:
+        """`del where[key]`."""
+        kind = type(where)
+        if kind is list and type(key) is int:
+            self.charge(len(where) >> 6)
+            del where[key]
+        elif kind is dict:
+            del where[checked_key(key)]
+        else:
+            raise ContractAbort(codes.TYPE)
+
+
+def item_of(where: Any, key: Any) -> Any:
+    """`where[key]`: a key that isn't a scalar could take exponential time to hash."""
+    kind = type(key)
+    if kind is int or kind is str or kind is bytes:
+        return where[key]
+    raise ContractAbort(codes.TYPE)
+
+
+def set_item(where: Any, key: Any, value: Any) -> None:
+    """`where[key] = value`."""
+    kind = type(where)
+    if kind is list:
+        if type(key) is not int:
+            raise ContractAbort(codes.TYPE)
+        where[key] = value
+    elif kind is dict:
+        checked_key(key)
+        if len(where) >= MAX_CONTAINER and key not in where:
+            raise ContractAbort(codes.LIMIT)
+        where[key] = value
+    else:
+        raise ContractAbort(codes.TYPE)
