@@ -14,7 +14,7 @@ from carbonnode.chain.header import Header
 from carbonnode.chain.ports import KV
 from carbonnode.errors import InvalidBlock, StorageError
 from carbonnode.ledger import layout
-from carbonnode.ledger.tree import node_hash
+from carbonnode.ledger.tree import EMPTY_RECORD, node_hash
 
 CACHE_RECORDS: Final = 200_000
 CACHE_NODES: Final = 100_000
@@ -69,8 +69,7 @@ class StateStore:
             self._check_root(self.tip)
 
     def _check_root(self, tip: Tip) -> None:
-        record = self.node(b"")
-        if record is None or node_hash(record) != tip.state_root:
+        if node_hash(self.node(b"") or EMPTY_RECORD) != tip.state_root:
             raise StorageError(f"the state's root isn't the one recorded for height {tip.height}: {_REPAIR}", code="corrupt")
 
     # Reading.

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from carbonnode.chain import values
 from carbonnode.chain.batch import Batch
 from carbonnode.chain.genesis import ContractSource, Genesis, Parameters
 from carbonnode.chain.memory_kv import MemoryKV
@@ -113,11 +114,11 @@ def conserved() -> bool:
 KEY = KeySigner(b"k" * 32)
 
 
-def genesis(*, supply: int = 1_000_000, invariants: tuple[tuple[str, str], ...] = (("toy", "conserved"),), more: tuple[ContractSource, ...] = (), **parameters: int) -> Genesis:
+def genesis(
+    *, supply: int = 1_000_000, invariants: tuple[tuple[str, str], ...] = (("toy", "conserved"),), more: tuple[ContractSource, ...] = (), **parameters: int
+) -> Genesis:
     signers = [KeySigner(bytes([number]) * 32) for number in range(1, 9)]
-    validators = tuple(
-        Validator(f"v{number}", "super", signers[number].public_key, signers[number + 4].public_key) for number in range(4)
-    )
+    validators = tuple(Validator(f"v{number}", "super", signers[number].public_key, signers[number + 4].public_key) for number in range(4))
     return Genesis(
         network="toy",
         time_ms=1_000_000,
@@ -165,4 +166,4 @@ class Chain:
     def balance(self, owner: str, height: int | None = None) -> Value:
         result = self.executor.query("toy", "balance", (owner,), height=height)
         assert result.status == 0, result.code
-        return result.value
+        return values.from_wire(result.value)

@@ -14,9 +14,11 @@ from carbonnode.storage import leveldb
 from carbonnode.storage.blocks import BlockStore, StoredBlock
 from carbonnode.storage.leveldb import LevelKV
 
+ZERO = ZERO_HASH
+
 
 def make_block(height: int, parent: bytes, salt: int = 0) -> StoredBlock:
-    header = Header(1, b"c" * 32, 0, height, parent, b"d" * 32, 1000 * height + salt, *[ZERO_HASH] * 7, ())
+    header = Header(1, b"c" * 32, 0, height, parent, b"d" * 32, 1000 * height + salt, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ())
     certificate = None if height == 0 else Certificate(0, height, header.hash, ((0, b"s" * 64),))
     return StoredBlock(header, header.hash, b"batch", (b"tx%d" % height,), b"outcome", certificate)
 

@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,9 @@ async def test_nothing_is_released_before_the_sync_and_in_order(tmp_path: Path) 
     gate, entered = threading.Event(), threading.Event()
     done: list[int] = []
 
+    def note(number: int, _future: object) -> None:
+        done.append(number)
+
     def sync(_file: int) -> None:
         entered.set()
         gate.wait(10)
@@ -55,7 +59,7 @@ async def test_nothing_is_released_before_the_sync_and_in_order(tmp_path: Path) 
         gate.clear()
         entered.clear()
         for number in range(5):
-            group.persist([record(number)]).add_done_callback(lambda _future, number=number: done.append(number))
+            group.persist([record(number)]).add_done_callback(partial(note, number))
         await asyncio.to_thread(entered.wait, 10)
         assert done == []
         gate.set()
