@@ -114,12 +114,17 @@ class Dialer:
         except OSError as error:
             raise DialFailed("refused" if was_refused(error) else "unreachable") from error
         raw = RawConnection(BufferedTCP(stream), initiator=True)
+        upgraded = False
         try:
-            return await self._swarm.upgrade_outbound_raw_conn(raw, ID.from_base58(peer_id_text(peer.transport_key)))
+            conn: SwarmConn = await self._swarm.upgrade_outbound_raw_conn(raw, ID.from_base58(peer_id_text(peer.transport_key)))
+            upgraded = True
         except Exception as error:
             # Whatever garbage the other side sends surfaces here, as libp2p's errors or as its cryptography's.
-            await trio.aclose_forcefully(stream)
             raise DialFailed(RefusalCode.WRONG_PEER if has_other_key(error) else "upgrade-failed") from error
+        finally:
+            if not upgraded:
+                await trio.aclose_forcefully(stream)  # libp2p leaves the socket open when a time-out cancels it
+        return conn
 
     async def _prove(self, conn: SwarmConn, peer: PeerAddress) -> Link:
         try:

@@ -5,6 +5,7 @@ busy port is an error that names it. `transport` gives libp2p a TCP transport ov
 """
 
 import errno
+import logging
 
 import trio
 from libp2p.abc import IListener
@@ -14,6 +15,8 @@ from multiaddr import Multiaddr
 
 from carbonnode.errors import ConfigError
 from carbonnode.network.tcp import BufferedTCP
+
+_log = logging.getLogger(__name__)
 
 
 async def open_exclusive(host: str, port: int) -> list[trio.SocketListener]:
@@ -78,5 +81,7 @@ class _Listener(IListener):  # type: ignore[misc]
     async def _accept(self, stream: trio.SocketStream) -> None:
         try:
             await self._handler(BufferedTCP(stream))
-        except Exception:  # noqa: BLE001 - the swarm counts its failures itself; an exception here would end the listener
+        except Exception as error:  # noqa: BLE001 - an exception here would end the listener, and strangers' bytes can raise anything
+            _log.debug("connection from %s ended: %r", stream.socket, error)
+        finally:
             await trio.aclose_forcefully(stream)
