@@ -1,7 +1,8 @@
 """The bodies of functions: statements and expressions of the dialect, names, and how each thing may be used."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from carbonnode.vm.check_module import Reporter, is_docstring
 from carbonnode.vm.constants import NotConstant, literal
@@ -62,34 +63,35 @@ class BodyChecker:
                 self.expression(node.test)
                 self.block(node.body)
                 self.block(node.orelse)
-            case ast.While():
-                self.expression(node.test)
+            case ast.While() | ast.For():
                 self.loop(node)
-            case ast.For():
-                self.target(node.target)
-                self.source(node.iter)
-                self.loop(node)
-            case ast.Return():
-                if node.value is not None:
-                    self.expression(node.value)
-            case ast.Break() | ast.Continue():
-                if not self.loops:
-                    self.refuse(node, "syntax", "`break` and `continue` stand inside a loop")
-            case ast.Pass():
-                pass
+            case ast.Return(value=ast.expr() as value):
+                self.expression(value)
+            case ast.Break() | ast.Continue() if not self.loops:
+                self.refuse(node, "syntax", "`break` and `continue` stand inside a loop")
             case ast.Delete():
                 self.delete(node)
             case ast.Expr():
                 self.expression_statement(node)
-            case ast.AnnAssign():
-                self.refuse(node, "annotation", "names inside functions have no annotations: write name = value")
-            case ast.FunctionDef():
-                self.refuse(node, "nested-function", "functions stand at module level: move it there and pass what it needs")
             case _:
-                self.refuse(node, "statement", f"`{type(node).__name__}` isn't a statement of the dialect")
+                self.other_statement(node)
+
+    def other_statement(self, node: ast.stmt) -> None:
+        """A statement without parts, or one that isn't in the dialect."""
+        if isinstance(node, ast.AnnAssign):
+            self.refuse(node, "annotation", "names inside functions have no annotations: write name = value")
+        elif isinstance(node, ast.FunctionDef):
+            self.refuse(node, "nested-function", "functions stand at module level: move it there and pass what it needs")
+        elif not isinstance(node, ast.Pass | ast.Return | ast.Break | ast.Continue):
+            self.refuse(node, "statement", f"`{type(node).__name__}` isn't a statement of the dialect")
 
     def loop(self, node: ast.For | ast.While) -> None:
-        """The body of a loop."""
+        """A loop."""
+        if isinstance(node, ast.While):
+            self.expression(node.test)
+        else:
+            self.target(node.target)
+            self.source(node.iter)
         if node.orelse:
             self.refuse(node.orelse[0], "loop-else", "a loop has no `else` here: use a name that remembers")
         self.loops += 1
@@ -157,40 +159,20 @@ class BodyChecker:
 
     def expression(self, node: ast.expr) -> None:
         """One expression whose value is used."""
-        match node:
-            case ast.Constant():
-                self.constant(node)
-            case ast.Name():
-                self.name(node)
-            case ast.BinOp():
-                self.operator(node, node.op)
-                self.expression(node.left)
-                self.expression(node.right)
-            case ast.UnaryOp():
-                self.expression(node.operand)
-            case ast.BoolOp():
-                for value in node.values:
-                    self.expression(value)
-            case ast.IfExp():
-                self.expression(node.test)
-                self.expression(node.body)
-                self.expression(node.orelse)
-            case ast.Compare():
-                self.comparison(node)
-            case ast.Subscript():
-                self.subscript(node)
-            case ast.Tuple() | ast.List():
-                self.display(node, node.elts)
-            case ast.Dict():
-                self.dict_display(node)
-            case ast.ListComp():
-                self.comprehension(node)
-            case ast.Call():
-                self.call(node)
-            case ast.Attribute():
-                self.attribute(node)
-            case _:
-                self.other(node)
+        handler = _EXPRESSIONS.get(type(node), BodyChecker.other)
+        handler(self, node)
+
+    def binary(self, node: ast.BinOp) -> None:
+        """`a + b`."""
+        self.operator(node, node.op)
+        self.expression(node.left)
+        self.expression(node.right)
+
+    def parts(self, node: ast.UnaryOp | ast.BoolOp | ast.IfExp) -> None:
+        """An expression that is fine if its parts are."""
+        for part in ast.iter_child_nodes(node):
+            if isinstance(part, ast.expr):
+                self.expression(part)
 
     def other(self, node: ast.expr) -> None:
         """An expression that isn't in the dialect."""
@@ -292,8 +274,12 @@ class BodyChecker:
         for part in parts:
             self.expression(part)
 
-    def display(self, node: ast.expr, items: list[ast.expr]) -> None:
+    def display(self, node: ast.Tuple | ast.List) -> None:
         """A tuple or list display."""
+        self.items(node, node.elts)
+
+    def items(self, node: ast.expr, items: list[ast.expr]) -> None:
+        """The items of a display."""
         if len(items) > MAX_CONTAINER:
             self.refuse(node, "display", f"at most {MAX_CONTAINER} items")
         for item in items:
@@ -306,7 +292,7 @@ class BodyChecker:
                 self.refuse(node, "star", "`**` isn't in the dialect: copy the items in a loop")
             else:
                 self.expression(key)
-        self.display(node, node.values)
+        self.items(node, node.values)
 
     def comprehension(self, node: ast.ListComp) -> None:
         """A list comprehension over one source."""
@@ -461,6 +447,24 @@ class BodyChecker:
         return self.program.storage.get(node.id) if isinstance(node, ast.Name) else None
 
 
+_EXPRESSIONS: dict[type[ast.expr], Callable[[BodyChecker, Any], None]] = {
+    ast.Constant: BodyChecker.constant,
+    ast.Name: BodyChecker.name,
+    ast.BinOp: BodyChecker.binary,
+    ast.UnaryOp: BodyChecker.parts,
+    ast.BoolOp: BodyChecker.parts,
+    ast.IfExp: BodyChecker.parts,
+    ast.Compare: BodyChecker.comparison,
+    ast.Subscript: BodyChecker.subscript,
+    ast.Tuple: BodyChecker.display,
+    ast.List: BodyChecker.display,
+    ast.Dict: BodyChecker.dict_display,
+    ast.ListComp: BodyChecker.comprehension,
+    ast.Call: BodyChecker.call,
+    ast.Attribute: BodyChecker.attribute,
+}
+
+
 def _bound_names(statement: ast.stmt) -> Iterator[ast.Name]:
     """The names that a statement binds in the function's own scope (not those of comprehensions)."""
     waiting: list[ast.AST] = [statement]
@@ -468,9 +472,7 @@ def _bound_names(statement: ast.stmt) -> Iterator[ast.Name]:
         node = waiting.pop()
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node
-        for child in ast.iter_child_nodes(node):
-            if not isinstance(child, ast.comprehension):
-                waiting.append(child)
+        waiting.extend(child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.comprehension))
 
 
 def _is_event_name(name: str) -> bool:
@@ -486,7 +488,7 @@ _HINTS = {
     "reversed": ": loop over range(len(x) - 1, -1, -1)",
     "set": ": use a dict with True as value",
     "dict": ": write {}",
-    "round": ": name the rounding, muldiv(a, b, c, \"half_up\")",
+    "round": ': name the rounding, muldiv(a, b, c, "half_up")',
     "pow": ": write a ** b, or fixed_pow",
     "any": ": write a loop",
     "all": ": write a loop",

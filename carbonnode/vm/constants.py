@@ -1,11 +1,25 @@
 """Constant expressions at module level, computed once by the checker, under the same limits as running code."""
 
 import ast
-from collections.abc import Mapping
-from typing import cast
+import operator
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, cast
 
 from carbonnode.vm.limits import INT_LIMIT, MAX_CONTAINER, MAX_TEXT_BYTES, MAX_VALUE_DEPTH
 from carbonnode.vm.program import Constant
+
+_COMPUTE: Final[Mapping[type[ast.operator], Callable[[int, int], int]]] = MappingProxyType(
+    {
+        ast.Add: operator.add,
+        ast.Sub: operator.sub,
+        ast.Mult: operator.mul,
+        ast.FloorDiv: operator.floordiv,
+        ast.Mod: operator.mod,
+        ast.Pow: operator.pow,
+        ast.LShift: operator.lshift,
+    }
+)
 
 
 class NotConstant(Exception):
@@ -65,28 +79,16 @@ def _integer(node: ast.expr, known: Mapping[str, Constant]) -> int:
 def _operation(node: ast.BinOp, known: Mapping[str, Constant]) -> int:
     left, right = _integer(node.left, known), _integer(node.right, known)
     operation = node.op
+    compute = _COMPUTE.get(type(operation))
+    if compute is None:
+        raise NotConstant(node, "constant arithmetic knows + - * // % ** <<")
     if isinstance(operation, ast.Pow | ast.LShift) and not 0 <= right <= 256:
         raise NotConstant(node, "the exponent or shift of a constant lies in 0..256")
     if isinstance(operation, ast.Pow) and abs(left) > 1 and (left.bit_length() - 1) * right > 256:
         raise NotConstant(node, "the constant leaves +-2^256")
     if isinstance(operation, ast.FloorDiv | ast.Mod) and right == 0:
         raise NotConstant(node, "a division by zero")
-    if isinstance(operation, ast.Add):
-        result = left + right
-    elif isinstance(operation, ast.Sub):
-        result = left - right
-    elif isinstance(operation, ast.Mult):
-        result = left * right
-    elif isinstance(operation, ast.FloorDiv):
-        result = left // right
-    elif isinstance(operation, ast.Mod):
-        result = left % right
-    elif isinstance(operation, ast.Pow):
-        result = int(left**right)
-    elif isinstance(operation, ast.LShift):
-        result = left << right
-    else:
-        raise NotConstant(node, "constant arithmetic knows + - * // % ** <<")
+    result = compute(left, right)
     if not -INT_LIMIT <= result <= INT_LIMIT:
         raise NotConstant(node, "the constant leaves +-2^256")
     return result

@@ -93,15 +93,11 @@ class Costs:
             case ast.BinOp():
                 return self.operator(node.op)
             case ast.Compare():
-                if isinstance(node.ops[0], ast.In | ast.NotIn):
-                    return schedule.read if self.is_storage(node.comparators[0]) else schedule.builtin
-                return schedule.comparison
+                return self.comparison(node)
             case ast.UnaryOp() | ast.BoolOp() | ast.IfExp():
                 return schedule.statement
             case ast.Subscript():
-                if self.is_storage(node.value):
-                    return schedule.read
-                return schedule.builtin if isinstance(node.slice, ast.Slice) else schedule.subscript
+                return self.subscript(node)
             case ast.Tuple() | ast.List():
                 return schedule.display + schedule.display_item * len(node.elts)
             case ast.Dict():
@@ -111,6 +107,18 @@ class Costs:
             case ast.Call():
                 return self.call(node)
         return schedule.name
+
+    def comparison(self, node: ast.Compare) -> int:
+        """What a comparison costs."""
+        if not isinstance(node.ops[0], ast.In | ast.NotIn):
+            return self.schedule.comparison
+        return self.schedule.read if self.is_storage(node.comparators[0]) else self.schedule.builtin
+
+    def subscript(self, node: ast.Subscript) -> int:
+        """What reading an item or a slice costs."""
+        if self.is_storage(node.value):
+            return self.schedule.read
+        return self.schedule.builtin if isinstance(node.slice, ast.Slice) else self.schedule.subscript
 
     def operator(self, op: ast.operator) -> int:
         """What a binary operator costs."""

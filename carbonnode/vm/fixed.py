@@ -31,12 +31,12 @@ class FixedPointError(ValueError):
 
 
 def muldiv(a: int, b: int, c: int, rounding: str) -> int:
-    """a * b / c, rounded once by name; the product isn't cut. Raises `ZeroDivisionError`, `FixedPointError` for an unknown rounding."""
+    """Computes a * b / c, rounded once by name; the product isn't cut. Raises `ZeroDivisionError`, `FixedPointError` for an unknown rounding."""
     return divide(a * b, c, rounding)
 
 
 def divide(number: int, divisor: int, rounding: str) -> int:
-    """number / divisor, rounded by name."""
+    """Divides, rounding by name."""
     if divisor < 0:
         number, divisor = -number, -divisor
     quotient, rest = divmod(number, divisor)
@@ -50,10 +50,10 @@ def divide(number: int, divisor: int, rounding: str) -> int:
 
 
 _ROUND_UP: Final[dict[str, Callable[[int, int], bool]]] = {
-    "floor": lambda quotient, half: False,
-    "ceil": lambda quotient, half: True,
-    "down": lambda quotient, half: quotient < 0,
-    "up": lambda quotient, half: quotient >= 0,
+    "floor": lambda _quotient, _half: False,
+    "ceil": lambda _quotient, _half: True,
+    "down": lambda quotient, _half: quotient < 0,
+    "up": lambda quotient, _half: quotient >= 0,
     "half_up": lambda quotient, half: half > 0 or (half == 0 and quotient >= 0),
     "half_down": lambda quotient, half: half > 0 or (half == 0 and quotient < 0),
     "half_even": lambda quotient, half: half > 0 or (half == 0 and quotient % 2 == 1),
@@ -62,7 +62,7 @@ _ROUND_UP: Final[dict[str, Callable[[int, int], bool]]] = {
 
 
 def exp_ratio(numerator: int, denominator: int, scale: int, rounding: str) -> int:
-    """scale * e^(numerator / denominator), rounded by name.
+    """Computes scale * e^(numerator / denominator), rounded by name.
 
     Raises `FixedPointError` for denominator or scale below 1, |exponent| above 400, or a result beyond 2^256.
     """
@@ -74,14 +74,14 @@ def exp_ratio(numerator: int, denominator: int, scale: int, rounding: str) -> in
         return scale
 
     def enclose(bits: int) -> tuple[int, int]:
-        low, high = _exp_interval(numerator, numerator, denominator, bits + scale.bit_length() + 8)
+        low, high = _exp_interval(numerator, denominator, bits + scale.bit_length() + 8)
         return scale * low, scale * high
 
     return _settle(enclose, scale.bit_length() + 8, rounding)
 
 
 def pow_ratio(base_num: int, base_den: int, exp_num: int, exp_den: int, scale: int, rounding: str) -> int:
-    """scale * (base_num / base_den) ^ (exp_num / exp_den), rounded by name.
+    """Computes scale * (base_num / base_den) ^ (exp_num / exp_den), rounded by name.
 
     Raises `FixedPointError` for a base, scale or denominator below 1, a base above 2^64 or below 2^-64, or a result beyond 2^256.
     """
@@ -99,8 +99,8 @@ def pow_ratio(base_num: int, base_den: int, exp_num: int, exp_den: int, scale: i
         low, high = sorted((low * exp_num, high * exp_num))
         if max(abs(low), abs(high)) > (MAX_EXPONENT * exp_den) << inner:
             raise FixedPointError("the power lies beyond e^400 or below e^-400")
-        low_result, _ = _exp_interval(low, low, exp_den << inner, precision)
-        _, high_result = _exp_interval(high, high, exp_den << inner, precision)
+        low_result, _ = _exp_interval(low, exp_den << inner, precision)
+        _, high_result = _exp_interval(high, exp_den << inner, precision)
         return scale * low_result, scale * high_result
 
     return _settle(enclose, scale.bit_length() + 8, rounding)
@@ -121,14 +121,14 @@ def _settle(enclose: Callable[[int], tuple[int, int]], extra: int, rounding: str
     return divide(halves, 2, rounding)
 
 
-def _exp_interval(low: int, high: int, denominator: int, bits: int) -> tuple[int, int]:
-    """Integers l <= 2^bits * e^(low/denominator) and 2^bits * e^(high/denominator) <= h, for one low == high."""
+def _exp_interval(numerator: int, denominator: int, bits: int) -> tuple[int, int]:
+    """Integers l <= 2^bits * e^(numerator/denominator) <= h."""
     # e^x = (e^(x / 2^k))^(2^k); squaring k times doubles the relative error each time, so k + 16 guard bits more are carried.
-    halvings = max(0, (abs(low) // denominator).bit_length() + 6)
-    result_bits = max(0, (low * 3 // (denominator * 2)) + 2)
+    halvings = max(0, (abs(numerator) // denominator).bit_length() + 6)
+    result_bits = max(0, (numerator * 3 // (denominator * 2)) + 2)
     work = bits + halvings + result_bits + 32
     one = 1 << work
-    x = (low << work) // (denominator << halvings)
+    x = (numerator << work) // (denominator << halvings)
     total = term = one
     index = 1
     while term not in (0, -1):

@@ -6,6 +6,8 @@ what is passed. `None` stands for "nothing seen yet". A wrong guess here would b
 """
 
 import ast
+from collections.abc import Callable
+from typing import Any, Final
 
 from carbonnode.vm.program import FunctionInfo, Program, Type
 from carbonnode.vm.words import BUILTINS, CONTEXT, METHODS
@@ -166,42 +168,51 @@ class _Pass:
 
     def compute(self, node: ast.expr) -> Known:
         """The type of an expression."""
-        match node:
-            case ast.Constant():
-                return _CONSTANTS[type(node.value)]
-            case ast.Name():
-                return self.name(node.id)
-            case ast.BinOp():
-                return self.operation(node.op, self.type_of(node.left), self.type_of(node.right))
-            case ast.UnaryOp():
-                self.type_of(node.operand)
-                return Type.BOOL if isinstance(node.op, ast.Not) else Type.INT
-            case ast.BoolOp():
-                return self.joined([self.type_of(value) for value in node.values])
-            case ast.IfExp():
-                self.type_of(node.test)
-                return self.joined([self.type_of(node.body), self.type_of(node.orelse)])
-            case ast.Compare():
-                self.type_of(node.left)
-                self.type_of(node.comparators[0])
-                return Type.BOOL
-            case ast.Subscript():
-                return self.subscript(node)
-            case ast.Tuple() | ast.List():
-                for item in node.elts:
-                    self.type_of(item)
-                return Type.TUPLE if isinstance(node, ast.Tuple) else Type.LIST
-            case ast.Dict():
-                for item in [*[key for key in node.keys if key], *node.values]:
-                    self.type_of(item)
-                return Type.DICT
-            case ast.ListComp():
-                return self.comprehension(node)
-            case ast.Attribute():
-                return CONTEXT[node.attr]
-            case ast.Call():
-                return self.call(node)
-        return Type.ANY
+        return _TYPES[type(node)](self, node)
+
+    @staticmethod
+    def constant(node: ast.Constant) -> Known:
+        """A literal."""
+        return _CONSTANTS[type(node.value)]
+
+    def binary(self, node: ast.BinOp) -> Known:
+        """`a + b`."""
+        return self.operation(node.op, self.type_of(node.left), self.type_of(node.right))
+
+    def unary(self, node: ast.UnaryOp) -> Known:
+        """`-a`, `not a`."""
+        self.type_of(node.operand)
+        return Type.BOOL if isinstance(node.op, ast.Not) else Type.INT
+
+    def either(self, node: ast.BoolOp | ast.IfExp) -> Known:
+        """One of several values."""
+        if isinstance(node, ast.BoolOp):
+            return self.joined([self.type_of(value) for value in node.values])
+        self.type_of(node.test)
+        return self.joined([self.type_of(node.body), self.type_of(node.orelse)])
+
+    def comparison(self, node: ast.Compare) -> Known:
+        """`a < b`."""
+        self.type_of(node.left)
+        self.type_of(node.comparators[0])
+        return Type.BOOL
+
+    def display(self, node: ast.Tuple | ast.List) -> Known:
+        """A tuple or list display."""
+        for item in node.elts:
+            self.type_of(item)
+        return Type.TUPLE if isinstance(node, ast.Tuple) else Type.LIST
+
+    def dict_display(self, node: ast.Dict) -> Known:
+        """A dict display."""
+        for item in [*[key for key in node.keys if key], *node.values]:
+            self.type_of(item)
+        return Type.DICT
+
+    @staticmethod
+    def context(node: ast.Attribute) -> Known:
+        """`ctx.sender`."""
+        return CONTEXT[node.attr]
 
     @staticmethod
     def joined(kinds: list[Known]) -> Known:
@@ -211,8 +222,9 @@ class _Pass:
             result = join(result, kind)
         return result
 
-    def name(self, name: str) -> Known:
+    def name(self, node: ast.Name) -> Known:
         """The type of a name that is read."""
+        name = node.id
         for scope in reversed(self.scopes):
             if name in scope:
                 return scope[name]
@@ -290,6 +302,24 @@ class _Pass:
                 return join(storage.value, kinds[1] if len(kinds) > 1 else Type.NONE)
             return join(storage.value, kinds[0]) if kinds else storage.value
         return Type.NONE if method == "set" else Type.ANY
+
+
+_TYPES: Final[dict[type[ast.expr], Callable[[_Pass, Any], Known]]] = {
+    ast.Constant: lambda _, node: _Pass.constant(node),
+    ast.Name: _Pass.name,
+    ast.BinOp: _Pass.binary,
+    ast.UnaryOp: _Pass.unary,
+    ast.BoolOp: _Pass.either,
+    ast.IfExp: _Pass.either,
+    ast.Compare: _Pass.comparison,
+    ast.Subscript: _Pass.subscript,
+    ast.Tuple: _Pass.display,
+    ast.List: _Pass.display,
+    ast.Dict: _Pass.dict_display,
+    ast.ListComp: _Pass.comprehension,
+    ast.Call: _Pass.call,
+    ast.Attribute: lambda _, node: _Pass.context(node),
+}
 
 
 def _may_fall_off(body: list[ast.stmt]) -> bool:

@@ -1,6 +1,6 @@
-"""Addresses of stored values: keys whose byte order is the order of the values they encode.
+r"""Addresses of stored values: keys whose byte order is the order of the values they encode.
 
-`c/<contract>\\0<storage>\\0<part><part>...`. Each part says its own type and where it ends:
+`c/<contract>\0<storage>\0<part><part>...`. Each part says its own type and where it ends:
 
 | type  | encoding |
 |-------|----------|

@@ -168,7 +168,7 @@ class _Scanner:
         found = _ENDS[quote].match(self.text, end, min(len(self.text), end + MAX_STRING_TOKEN + len(quote)))
         if found is None:
             if self.text.find(quote, end) >= 0 and len(self.text) - end > MAX_STRING_TOKEN:
-                raise self.refusal(place, "string-size", f"a string literal may be at most {MAX_STRING_TOKEN} characters on one line (several in triple quotes)")
+                raise self.refusal(place, "string-size", f"a string literal has at most {MAX_STRING_TOKEN} characters, on one line (or in triple quotes)")
             raise self.refusal(place, "syntax", "a string literal isn't closed")
         if prefix.lower() == "f" or "f" in prefix.lower():
             self.error(place, "f-string", 'an f-string isn\'t in the dialect: write "text" + str(number)')
@@ -192,7 +192,7 @@ class _Scanner:
             if found.group("bad") is not None or (is_bytes and escape[1] in "uU"):
                 self.error(place, "escape", f"escape {escape!r} isn't in the dialect: use \\\\ \\' \\\" \\n \\r \\t \\xHH, and in text \\uHHHH \\UHHHHHHHH")
             elif escape[1] in "uU":
-                point = int(escape[2:], 16)
+                point = int(escape.lstrip("\\uU"), base=16)
                 if point > 0x10FFFF or 0xD800 <= point <= 0xDFFF:
                     self.error(place, "escape", f"{escape} isn't a character that UTF-8 can hold")
 

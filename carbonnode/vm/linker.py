@@ -11,7 +11,7 @@ from carbonnode.vm.keys import storage_prefix
 from carbonnode.vm.operators import Helper
 from carbonnode.vm.program import FunctionInfo, Type, Wanted
 from carbonnode.vm.rewriter import compile_program
-from carbonnode.vm.storage import make_access, make_map, make_order, make_var
+from carbonnode.vm.storage import make_map, make_order, make_var
 from carbonnode.vm.values import ARGUMENT_CHECKS
 
 _PLAIN = (Type.INT, Type.STR, Type.BYTES, Type.BOOL, Type.NONE)
@@ -49,8 +49,10 @@ def link(contract: Contract, schedule: GasSchedule, helpers: Mapping[str, Helper
     namespace: dict[str, Any] = {"__builtins__": {}, **helpers, **program.constants}
     for info in program.storage.values():
         prefix = storage_prefix(contract.name, info.name)
-        access = make_access(info, schedule)
-        made = {**make_map(info, prefix, access), **make_order(info, prefix)} if info.is_map else make_var(info, prefix, access)
+        make = make_map if info.is_map else make_var
+        made = make(info, prefix, schedule)
+        if info.is_map:
+            made.update(make_order(info, prefix))
         namespace.update(share_all(made, cells))
     functions: dict[str, Callable[..., Any]] = {}
     for name, body in code.items():

@@ -1,7 +1,8 @@
 """Rewriting of expressions: each becomes plain Python that calls guards, or a guard in line where the types are known."""
 
 import ast
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from carbonnode.vm.costs import Costs
 from carbonnode.vm.inference import Inference
@@ -78,36 +79,33 @@ class ExpressionRewriter:
 
     def rewrite(self, node: ast.expr) -> ast.expr:
         """The rewritten expression."""
-        match node:
-            case ast.BinOp():
-                return self.operation(node.op, self.expr(node.left), self.expr(node.right), self.types.of(node.left), self.types.of(node.right))
-            case ast.UnaryOp():
-                return self.unary(node)
-            case ast.BoolOp():
-                return ast.BoolOp(op=node.op, values=self.exprs(node.values))
-            case ast.IfExp():
-                return ast.IfExp(test=self.expr(node.test), body=self.expr(node.body), orelse=self.expr(node.orelse))
-            case ast.Compare():
-                return self.comparison(node)
-            case ast.Subscript():
-                return self.subscript(node)
-            case ast.Tuple():
-                return ast.Tuple(elts=self.exprs(node.elts), ctx=ast.Load())
-            case ast.List():
-                return ast.List(elts=self.exprs(node.elts), ctx=ast.Load())
-            case ast.Dict():
-                return ast.Dict(keys=[self.dict_key(key) for key in node.keys if key], values=self.exprs(node.values))
-            case ast.ListComp():
-                return self.comprehension(node)
-            case ast.Call():
-                return self.call(node)
-            case ast.Attribute():
-                return ast.Attribute(value=load(CONTEXT), attr=node.attr, ctx=ast.Load())
-            case ast.Name():
-                return load(node.id)
-            case ast.Constant():
-                return ast.Constant(value=node.value)
-        raise AssertionError(f"the checker let {type(node).__name__} through")
+        return _REWRITE[type(node)](self, node)
+
+    def binary(self, node: ast.BinOp) -> ast.expr:
+        """`a + b`."""
+        left, right = self.types.of(node.left), self.types.of(node.right)
+        return self.operation(node.op, self.expr(node.left), self.expr(node.right), left, right)
+
+    def either(self, node: ast.BoolOp | ast.IfExp) -> ast.expr:
+        """`a and b`, `a if b else c`."""
+        if isinstance(node, ast.BoolOp):
+            return ast.BoolOp(op=node.op, values=self.exprs(node.values))
+        return ast.IfExp(test=self.expr(node.test), body=self.expr(node.body), orelse=self.expr(node.orelse))
+
+    def display(self, node: ast.Tuple | ast.List) -> ast.expr:
+        """A tuple or list display."""
+        return type(node)(elts=self.exprs(node.elts), ctx=ast.Load())
+
+    def dict_display(self, node: ast.Dict) -> ast.expr:
+        """A dict display."""
+        return ast.Dict(keys=[self.dict_key(key) for key in node.keys if key], values=self.exprs(node.values))
+
+    @staticmethod
+    def leaf(node: ast.Attribute | ast.Name | ast.Constant) -> ast.expr:
+        """A name, a literal, or a part of `ctx`."""
+        if isinstance(node, ast.Attribute):
+            return ast.Attribute(value=load(CONTEXT), attr=node.attr, ctx=ast.Load())
+        return load(node.id) if isinstance(node, ast.Name) else ast.Constant(value=node.value)
 
     # Operators.
 
@@ -282,3 +280,22 @@ class ExpressionRewriter:
     def is_storage(self, node: ast.expr) -> bool:
         """Whether a name means a Map or Var."""
         return isinstance(node, ast.Name) and node.id in self.program.storage
+
+
+_REWRITE: Final[dict[type[ast.expr], Callable[[ExpressionRewriter, Any], ast.expr]]] = {
+    ast.Constant: lambda _, node: ExpressionRewriter.leaf(node),
+    ast.Name: lambda _, node: ExpressionRewriter.leaf(node),
+    ast.Attribute: lambda _, node: ExpressionRewriter.leaf(node),
+    ast.BinOp: ExpressionRewriter.binary,
+    ast.UnaryOp: ExpressionRewriter.unary,
+    ast.BoolOp: ExpressionRewriter.either,
+    ast.IfExp: ExpressionRewriter.either,
+    ast.Compare: ExpressionRewriter.comparison,
+    ast.Subscript: ExpressionRewriter.subscript,
+    ast.Tuple: ExpressionRewriter.display,
+    ast.List: ExpressionRewriter.display,
+    ast.Dict: ExpressionRewriter.dict_display,
+    ast.ListComp: ExpressionRewriter.comprehension,
+    ast.Call: ExpressionRewriter.call,
+}
+"""What the checker lets through, and nothing else: a missing entry is a bug of ours, and raises."""

@@ -50,24 +50,45 @@ def check_tuple(value: tuple[Any, ...], depth: int = 1) -> tuple[int, int]:
     return items, size
 
 
-def make_addresses(info: StorageInfo, prefix: bytes) -> Callable[..., bytes]:
-    """The function from key parts to the full key: exact types, bounded size, remembered."""
-    kinds = tuple(_PYTHON[kind] for kind in info.keys)
-    encoders = tuple(_ENCODE[kind] for kind in info.keys)
-    known: dict[Any, bytes] = {}
-    limit = len(prefix) + MAX_KEY_BYTES
+class Addresses:
+    """From key parts to full keys of one Map: exact types, bounded size, the recent ones remembered."""
 
-    def remember(key: Any, address: bytes) -> bytes:
-        if len(address) > limit:
+    def __init__(self, info: StorageInfo, prefix: bytes) -> None:
+        self.kinds = tuple(_PYTHON[kind] for kind in info.keys)
+        self.encoders = tuple(_ENCODE[kind] for kind in info.keys)
+        self.prefix = prefix
+        self.limit = len(prefix) + MAX_KEY_BYTES
+        self.known: dict[Any, bytes] = {}
+
+    def remember(self, key: Any, address: bytes) -> bytes:
+        """An address that was just made."""
+        if len(address) > self.limit:
             raise ContractAbort(codes.LIMIT)
         if len(address) <= _CACHED_BYTES:
-            if len(known) >= _CACHED:
-                known.clear()
-            known[key] = address
+            if len(self.known) >= _CACHED:
+                self.known.clear()
+            self.known[key] = address
         return address
 
-    if len(kinds) == 1:
-        kind, encode = kinds[0], encoders[0]
+    def several(self, *parts: Any) -> bytes:
+        """The address of a key of any number of parts."""
+        for part, kind in zip(parts, self.kinds, strict=True):
+            if type(part) is not kind:
+                raise ContractAbort(codes.TYPE)
+        address = self.known.get(parts)
+        if address is None:
+            encoded = b"".join([encode(part) for encode, part in zip(self.encoders, parts, strict=True)])
+            address = self.remember(parts, self.prefix + encoded)
+        return address
+
+    def function(self) -> Callable[..., bytes]:
+        """The fastest function for this number of parts."""
+        if len(self.kinds) == 1:
+            return self._single()
+        return self._double() if len(self.kinds) == 2 else self.several
+
+    def _single(self) -> Callable[..., bytes]:
+        kind, encode, known, prefix, remember = self.kinds[0], self.encoders[0], self.known, self.prefix, self.remember
 
         def single(part: Any) -> bytes:
             if type(part) is not kind:
@@ -77,39 +98,24 @@ def make_addresses(info: StorageInfo, prefix: bytes) -> Callable[..., bytes]:
 
         return single
 
-    if len(kinds) == 2:
-        first, second = kinds
+    def _double(self) -> Callable[..., bytes]:
+        (first, second), (encode_first, encode_second) = self.kinds, self.encoders
+        known, prefix, remember = self.known, self.prefix, self.remember
 
         def double(a: Any, b: Any) -> bytes:
             if type(a) is not first or type(b) is not second:
                 raise ContractAbort(codes.TYPE)
             address = known.get((a, b))
-            return remember((a, b), prefix + encoders[0](a) + encoders[1](b)) if address is None else address
+            return remember((a, b), prefix + encode_first(a) + encode_second(b)) if address is None else address
 
         return double
 
-    def several(*parts: Any) -> bytes:
-        for part, kind in zip(parts, kinds, strict=True):
-            if type(part) is not kind:
-                raise ContractAbort(codes.TYPE)
-        address = known.get(parts)
-        if address is None:
-            encoded = b"".join([encode(part) for encode, part in zip(encoders, parts, strict=True)])
-            address = remember(parts, prefix + encoded)
-        return address
 
-    return several
-
-
-def make_access(info: StorageInfo, schedule: GasSchedule) -> dict[str, Helper]:
-    """Reading and writing values under full keys. Free variables that the machine shares: gas, state_get, state_put, state_delete, reading."""
+def make_read(info: StorageInfo, schedule: GasSchedule) -> Helper:
+    """Reading under a full key: the value, or `ABSENT`. The machine shares its `gas` and `state_get`."""
     gas = 0
-    reading = False
     state_get: Callable[[bytes], Any] = _unset
-    state_put: Callable[[bytes, Any], None] = _unset
-    state_delete: Callable[[bytes], None] = _unset
     kind: Any = _PYTHON[info.value]
-    zero = _ZERO[info.value]
     per_item, shift = schedule.per_item, schedule.per_value_shift
     sized, is_tuple = info.value in (Type.STR, Type.BYTES, Type.TUPLE), info.value is Type.TUPLE
 
@@ -126,22 +132,43 @@ def make_access(info: StorageInfo, schedule: GasSchedule) -> dict[str, Helper]:
             return ABSENT
         raise ContractAbort(codes.TYPE)
 
+    return read
+
+
+def make_write(info: StorageInfo, schedule: GasSchedule) -> Helper:
+    """Writing under a full key. The machine shares its `gas`, `reading` and `state_put`."""
+    gas = 0
+    reading = False
+    state_put: Callable[[bytes, Any], None] = _unset
+    kind: Any = _PYTHON[info.value]
+    shift = schedule.per_value_shift
+    per_item = schedule.per_item
+    is_text, is_tuple = info.value in (Type.STR, Type.BYTES), info.value is Type.TUPLE
+
     def write(address: bytes, value: Any) -> None:
         nonlocal gas
         if reading:
             raise ContractAbort(codes.VIEW_WRITE)
         if type(value) is not kind:
             raise ContractAbort(codes.TYPE)
-        if sized:
-            if is_tuple:
-                gas -= len(value) * per_item
-                items, size = check_tuple(value)
-                gas -= 2 * items * per_item + (size >> shift)
-            else:
-                gas -= len(value) >> shift
-            if gas < 0:
-                raise OutOfGas
+        if is_tuple:
+            gas -= len(value) * per_item
+            items, size = check_tuple(value)
+            gas -= 2 * items * per_item + (size >> shift)
+        elif is_text:
+            gas -= len(value) >> shift
+        if gas < 0:
+            raise OutOfGas
         state_put(address, value)
+
+    return write
+
+
+def make_presence() -> tuple[Helper, Helper]:
+    """Deleting and testing a full key. The machine shares its `reading`, `state_get` and `state_delete`."""
+    reading = False
+    state_get: Callable[[bytes], Any] = _unset
+    state_delete: Callable[[bytes], None] = _unset
 
     def remove(address: bytes) -> None:
         if reading:
@@ -153,17 +180,14 @@ def make_access(info: StorageInfo, schedule: GasSchedule) -> dict[str, Helper]:
     def has(address: bytes) -> bool:
         return state_get(address) is not ABSENT
 
-    def read_or_zero(address: bytes) -> Any:
-        value = read(address)
-        return zero if value is ABSENT else value
-
-    return {"read": read, "write": write, "remove": remove, "has": has, "read_or_zero": read_or_zero}
+    return remove, has
 
 
-def make_map(info: StorageInfo, prefix: bytes, access: dict[str, Helper]) -> dict[str, Helper]:
+def make_map(info: StorageInfo, prefix: bytes, schedule: GasSchedule) -> dict[str, Helper]:
     """The operations of a Map, as the rewriter calls them."""
-    address = make_addresses(info, prefix)
-    read, write, remove, has = access["read"], access["write"], access["remove"], access["has"]
+    address = Addresses(info, prefix).function()
+    read, write = make_read(info, schedule), make_write(info, schedule)
+    remove, has = make_presence()
 
     def item(*key: Any) -> Any:
         value = read(address(*key))
@@ -205,12 +229,13 @@ def _single_key(address: Callable[..., bytes], read: Helper, write: Helper) -> d
     return {"item": item, "get": get, "put": put}
 
 
-def make_var(info: StorageInfo, prefix: bytes, access: dict[str, Helper]) -> dict[str, Helper]:
+def make_var(info: StorageInfo, prefix: bytes, schedule: GasSchedule) -> dict[str, Helper]:
     """The operations of a Var. One that was never set reads as the zero of its type."""
-    read_or_zero, read, write = access["read_or_zero"], access["read"], access["write"]
+    read, write, zero = make_read(info, schedule), make_write(info, schedule), _ZERO[info.value]
 
     def get() -> Any:
-        return read_or_zero(prefix)
+        value = read(prefix)
+        return zero if value is ABSENT else value
 
     def get_or(default: Any) -> Any:
         value = read(prefix)
