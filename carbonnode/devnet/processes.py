@@ -60,11 +60,16 @@ def read_process(path: Path) -> ProcessId | None:
     return recorded if start_of(recorded.pid) == recorded.started else None
 
 
-def environment(passphrase_path: Path) -> dict[str, str]:
-    """Ours, with where the keys' passphrase is, and with this very package first, whatever the folder a process runs in."""
+def package_environment() -> dict[str, str]:
+    """Our environment, with this very package first, whatever the folder a process runs in."""
     package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path, PASSPHRASE_VARIABLE: str(passphrase_path)}
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def environment(passphrase_path: Path) -> dict[str, str]:
+    """`package_environment`, with where the keys' passphrase is."""
+    return {**package_environment(), PASSPHRASE_VARIABLE: str(passphrase_path)}
 
 
 def start(arguments: list[str], *, pid_path: Path, output_path: Path, passphrase_path: Path) -> ProcessId:

@@ -7,8 +7,6 @@ of the moment, so a run that is repeated or resumed makes the same requests.
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 
-import msgspec
-
 from carbonnode.chain.hashing import blake2b_256
 from carbonnode.chain.transaction import Call
 from carbonnode.chain.values import Value
@@ -47,8 +45,7 @@ class Year:
         self.offset_ms = 0
         self.accounts: dict[str, str] = {}
         self.allocated: dict[str, int] = {}
-        self.started_height = 0
-        self.first: Done | None = None
+        self.first_trade: Done | None = None
 
     def request(self, key: str, station: Station, *calls: Call) -> Request:
         """A transaction of a station."""
@@ -66,8 +63,6 @@ class Year:
     async def one(self, key: str, signer: str, contract: str, method: str, *args: Value) -> Value:
         """A single call of a member; its value."""
         (done,) = await self.market.execute([Request(key, signer, (Call(contract, method, args),))])
-        if self.first is None:
-            self.first = done
         self.watcher.advance(1)
         return done.values[0] if done.values else None
 
@@ -191,13 +186,3 @@ def whole(value: Value, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise YearError(f"{what}: the network answered {value!r}, an integer was expected: do the contracts belong to this release?")
     return value
-
-
-class Outline(msgspec.Struct, frozen=True):
-    """What the year's run leaves behind for its summary."""
-
-    stations: tuple[Station, ...]
-    covered: tuple[str, ...]
-    days: tuple[date, ...]
-    first_height: int
-    last_height: int

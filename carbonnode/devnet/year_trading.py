@@ -7,7 +7,6 @@ from carbonnode.devnet import year_calendar as calendar
 from carbonnode.devnet.year_plan import Order, Plan, Position, TradingDay, Wave, make_plan
 from carbonnode.devnet.year_ports import DayFigures, Request, YearError
 from carbonnode.devnet.year_steps import (
-    AUTHORITY,
     BOOK,
     EXCHANGE,
     REFERENCE_FEN,
@@ -82,7 +81,10 @@ async def _send(year: Year, wave: Wave) -> None:
         station = stations[order.entity]
         requests.append(Request(f"order/{order.key}", wallet_of(station), (_place(order),), organisation=station.organisation))
     if requests:
-        await year.market.execute(requests)
+        done = await year.market.execute(requests)
+        if year.first_trade is None and len(done) == 1:
+            # An order that was sent alone takes: with it the first trade happened.
+            year.first_trade = done[0]
         year.watcher.advance(len(requests), f"{wave.orders[-1].side} {wave.orders[-1].price_fen / 100:.2f}")
 
 
@@ -95,6 +97,3 @@ async def _until_zero(year: Year, key: str, contract: str, method: str, *args: s
     number = 0
     while await year.one(f"{key}/{number}", EXCHANGE, contract, method, *args) != 0:
         number += 1
-
-
-__all__ = ["AUTHORITY", "figures_of", "run_year", "trade"]
