@@ -34,6 +34,8 @@ MAX_DEATHS: Final = 3
 """Deaths without an answer in between, after which the executor isn't started again."""
 LOCK_PATIENCE_S: Final = 10.0
 """How long a database lock may be held by a predecessor that is still going down."""
+REAP_PATIENCE_S: Final = 2.0
+"""How long a process that closed its end may take to exit."""
 MAX_QUEUED_VIEWS: Final = 256
 BUSY_S: Final = 0.5
 """Blocks executed less than this ago make views wait their turn."""
@@ -124,14 +126,7 @@ class ExecutorClient:
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
-        if self._writer is not None:
-            self._writer.close()
-        if self._process is not None:
-            try:
-                await asyncio.wait_for(self._process.wait(), LOCK_PATIENCE_S)
-            except TimeoutError:
-                self._process.kill()
-                await self._process.wait()
+        await self._reap()
         self._fail_all(StorageError("the executor process was closed: the node is stopping", code="closed"))
 
     def kill(self) -> None:
@@ -185,12 +180,15 @@ class ExecutorClient:
         return _decoded(answer.result, protocol.Hello)
 
     async def _reap(self) -> None:
+        """See the process end; one that doesn't by itself is killed."""
         if self._writer is not None:
             self._writer.close()
         if self._process is not None:
-            if self._process.returncode is None:
+            try:
+                await asyncio.wait_for(self._process.wait(), REAP_PATIENCE_S)
+            except TimeoutError:
                 self._process.kill()
-            await self._process.wait()
+                await self._process.wait()
 
     # Conversation.
 
