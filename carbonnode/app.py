@@ -17,19 +17,24 @@ import uvloop
 from carbonnode.api.server import ApiServer
 from carbonnode.chain.genesis import Genesis
 from carbonnode.errors import CarbonnodeError, ConfigError
-from carbonnode.identity import NodeIdentity, NodeKeys, make_verifier
+from carbonnode.identity import NodeIdentity, NodeKeys, TrustStore, make_verifier
 from carbonnode.network import Limits, Network, NetworkConfig, PeerAddress
 from carbonnode.node.clock import SystemClock
 from carbonnode.node.config import ApiSection, NetworkSection, NodeConfig, NodeSection, PeerSection
 from carbonnode.node.directory import NodeDirectory
 from carbonnode.node.executor_client import ExecutorClient, ExecutorOptions
-from carbonnode.node.logs import Logger, LogFile, make_logger
+from carbonnode.node.logs import LogFile, Logger, make_logger
 from carbonnode.node.metrics import NodeMetrics
+from carbonnode.node.peering import Peering
 from carbonnode.node.recorder import FileRecorder
+from carbonnode.node.relay import UserRelay
 from carbonnode.node.service import ValidatorService
 from carbonnode.node.startup import check_membership
+from carbonnode.node.user_node import UserNode
+from carbonnode.node.user_service import UserService
+from carbonnode.node.user_store import UserStore
 from carbonnode.node.validator import Stores, Surroundings, ValidatorNode
-from carbonnode.node.watch import watch_node
+from carbonnode.node.watch import watch_node, watch_user
 from carbonnode.storage.blocks import BlockStore
 from carbonnode.storage.crashpoints import CrashPoints
 from carbonnode.storage.datadir import DataDirectory
@@ -112,10 +117,13 @@ class NodeProcess:
             recorder = FileRecorder(self._directory.log_path.with_name("consensus.ndjson"))
             stack.callback(recorder.close)
         around = Surroundings(config, genesis, keys.consensus, SystemClock(), crash, log, NodeMetrics(), self._fatal, recorder)
-        node = ValidatorNode(around, Stores(blocks, journal), executor)
+        node = ValidatorNode(around, Stores(data.path, blocks, journal), executor)
         await node.open()
-        identity, network = self._network(config, genesis, keys, node, log)
+        trust = self._directory.trust(config, genesis)
+        identity = self._own_identity(config, keys, trust, SystemClock())
+        network = self._network(config, genesis, keys, trust, node.peering, log)
         node.connect(network)
+        relay = UserRelay(node)
         watch_node(node, network)
         network.set_request_handler(node.peering.on_request)
         host, port = await network.start()
@@ -124,26 +132,45 @@ class NodeProcess:
         api = await ApiServer.start(service, host=config.api.host, port=config.api.port)
         stack.push_async_callback(api.stop)
         stack.push_async_callback(node.stop)
+        stack.push_async_callback(relay.stop)
         node.start()
         log.info("started", listen=f"{host}:{port}", api=f"{config.api.host}:{api.port}", height=blocks.height)
         await self._until_stopped()
 
-    def _network(self, config: NodeConfig, genesis: Genesis, keys: NodeKeys, node: ValidatorNode, log: Logger) -> tuple[NodeIdentity, Network]:
-        trust = self._directory.trust(config, genesis)
-        clock = SystemClock()
-        credential = self._directory.certificate()
-        identity = trust.verify(credential, keys.transport.public_key, clock.wall_ms())
+    def _own_identity(self, config: NodeConfig, keys: NodeKeys, trust: TrustStore, clock: SystemClock) -> NodeIdentity:
+        """What this node's own certificate says, checked as every peer will check it."""
+        identity = trust.verify(self._directory.certificate(), keys.transport.public_key, clock.wall_ms())
         if identity.name != config.node.name or identity.role != config.node.role:
             raise ConfigError(
-                f"the certificate is of {identity.name} ({identity.role}), config.toml says {config.node.name} ({config.node.role}): correct the one that is wrong"
+                f"the certificate is of {identity.name} ({identity.role}), config.toml says {config.node.name} ({config.node.role}): correct the wrong one"
             )
-        verify = make_verifier(trust, clock.wall_ms, lambda who: log.error("certificate expired", peer=who.name))
-        return identity, Network(network_config(config, genesis), keys.transport_seed, credential, verify, node.peering)
+        return identity
+
+    def _network(self, config: NodeConfig, genesis: Genesis, keys: NodeKeys, trust: TrustStore, peering: Peering, log: Logger) -> Network:
+        verify = make_verifier(trust, SystemClock().wall_ms, lambda who: log.error("certificate expired", peer=who.name))
+        return Network(network_config(config, genesis), keys.transport_seed, self._directory.certificate(), verify, peering)
 
     async def _run_user(
         self, config: NodeConfig, genesis: Genesis, keys: NodeKeys, data: DataDirectory, log: Logger, stack: AsyncExitStack
     ) -> None:
-        raise ConfigError("user nodes aren't wired yet")
+        kv = stack.enter_context(LevelKV.open(data.blocks, SpaceGuard(data.blocks, config.storage.reserve_bytes)))
+        clock, trust = SystemClock(), self._directory.trust(config, genesis)
+        identity = self._own_identity(config, keys, trust, clock)
+        metrics = NodeMetrics()
+        node = UserNode(genesis, UserStore(kv, genesis, identity.organisation), log, metrics, self._fatal)
+        network = self._network(config, genesis, keys, trust, node.peering, log)
+        node.connect(network)
+        watch_user(node, network)
+        network.set_request_handler(node.peering.on_request)
+        host, port = await network.start()
+        stack.push_async_callback(network.stop)
+        service = UserService(node, network, config, clock, self._directory.genesis_bytes())
+        api = await ApiServer.start(service, host=config.api.host, port=config.api.port)
+        stack.push_async_callback(api.stop)
+        stack.push_async_callback(node.stop)
+        node.start()
+        log.info("started", listen=f"{host}:{port}", api=f"{config.api.host}:{api.port}", height=node.store.height)
+        await self._until_stopped()
 
     async def _until_stopped(self) -> None:
         gc.collect()

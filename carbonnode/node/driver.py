@@ -26,6 +26,8 @@ from carbonnode.node.ports import Clock, Fatal, Sender
 from carbonnode.node.resolver import Resolver, batch_is_full
 from carbonnode.storage.crashpoints import CrashPoints
 
+VIOLATION_POINTS = 20
+
 
 class ReplicaPort(Protocol):
     """The state machine."""
@@ -52,6 +54,10 @@ class Observer(Protocol):
 
     def evidence(self, evidence: Evidence) -> None:
         """Proof of a validator's fault."""
+        ...
+
+    def blame(self, peer: str, points: int, why: str) -> None:
+        """A validator broke the protocol."""
         ...
 
     def sync_wanted(self, height: int) -> None:
@@ -133,6 +139,7 @@ class Driver:
             act.ViewEntered: self._view_entered,
             act.EpochEntered: self._epoch_entered,
             act.Alarm: self._alarm,
+            act.Blame: self._blame,
         }
         self._use_epoch(epoch)
 
@@ -311,6 +318,10 @@ class Driver:
 
     def _alarm(self, action: act.Alarm) -> None:
         self._observer.alarm(action.code, action.detail)
+
+    def _blame(self, action: act.Blame) -> None:
+        if action.peer is not None and action.peer < len(self.epoch.validators):
+            self._observer.blame(self.epoch.validators[action.peer].name, VIOLATION_POINTS, f"{action.code}: {action.detail}")
 
     def _use_epoch(self, config: EpochConfig) -> None:
         if config.epoch < self.epoch.epoch:

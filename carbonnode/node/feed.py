@@ -47,6 +47,11 @@ class Feed:
         """How many follow."""
         return len(self._readers)
 
+    @property
+    def closed(self) -> bool:
+        """Whether the node stops: loops that wait for blocks end on it, since a cancellation may be lost in `wait_for`."""
+        return self._closed
+
     def publish(self, block: BlockEvents) -> None:
         """A block is certified and stored."""
         self._block.set()

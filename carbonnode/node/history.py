@@ -50,8 +50,8 @@ class History:
         self._blocks = blocks
         self._recent: OrderedDict[int, Block] = OrderedDict()
         self._recent_ids: dict[bytes, tuple[int, int]] = {}
-        self.validator_changes: list[ValidatorChange] = []
-        """Changes of the validator set since genesis, for proofs."""
+        self.validator_changes: tuple[ValidatorChange, ...] = ()
+        """Changes of the validator set since genesis, for proofs; kept by `changes`."""
 
     @property
     def height(self) -> int:

@@ -42,5 +42,5 @@ class Organisations:
 
     def block_final(self, events: tuple[Event, ...]) -> None:
         """Forget what a certified block may have changed."""
-        if any([event.contract == CONTRACT for event in events]):
+        if any(event.contract == CONTRACT for event in events):
             self.forget()

@@ -1,60 +1,85 @@
 """Validator side of user nodes: certified blocks as each organisation may see them, pushed as they become final, and served on request.
 
 A user node gets every header and certificate, the public events, and what is its organisation's: events addressed to it and transactions that its
-keys signed. Of everything else it gets leaf hashes, which are blinded. The part that all user nodes share is made once a block.
+keys signed. Of everything else it gets leaf hashes, which are blinded.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+import asyncio
+from collections.abc import Sequence
 
+from carbonnode.chain import values
 from carbonnode.chain.codec import encode
 from carbonnode.chain.event import PUBLIC
+from carbonnode.chain.merkle import leaf_hash, root_of_leaf_hashes
+from carbonnode.chain.service import ANONYMOUS, FINAL
 from carbonnode.chain.transaction import Transaction
+from carbonnode.chain.validators import Validator
+from carbonnode.errors import CarbonnodeError, PeerViolation
 from carbonnode.ledger.results import ExecutedBlock
-from carbonnode.node.history import History
-from carbonnode.node.wire import FetchBlocks, OwnEvent, OwnTransaction, Raws, UserBlock
+from carbonnode.network import Channel, PeerIdentity
+from carbonnode.node.pipeline import FinalBlock
+from carbonnode.node.validator import ValidatorNode
+from carbonnode.node.wire import (
+    AbiRequest,
+    BulkKind,
+    FetchBlocks,
+    Names,
+    OwnEvent,
+    OwnTransaction,
+    Raws,
+    RequestKind,
+    StatusAnswer,
+    StatusAnswers,
+    SubmitAnswer,
+    SubmitAnswers,
+    UserBlock,
+    ViewRequest,
+    decode_payload,
+    pack,
+)
 from carbonnode.storage.blocks import StoredBlock
 
 BLOCKS_A_REQUEST = 200
 BYTES_A_REQUEST = 8 * 1024 * 1024
-
-OrganisationOf = Callable[[bytes], Awaitable[str]]
-"""The organisation that a key acts for, "" if none's; cached by the node."""
+MAX_SUBMIT = 2_000
+MAX_BEHIND = 50
+"""Blocks that wait to be pushed; a user node that gets none of them fetches them later."""
+USER = frozenset({"user"})
 
 
 class UserBlockMaker:
-    """Makes `UserBlock`s of one certified block."""
+    """Makes `UserBlock`s of one certified block; what they share is made once."""
 
-    def __init__(self, stored: StoredBlock, outcome: ExecutedBlock, senders: "dict[bytes, str]") -> None:
-        """`senders` maps the keys that signed transactions of the block to organisations; keys that aren't in it are nobody's."""
+    def __init__(self, stored: StoredBlock, outcome: ExecutedBlock, transactions: Sequence[Transaction], next_validators: tuple[Validator, ...]) -> None:
         self._stored = stored
         self._outcome = outcome
+        self._transactions = transactions
+        self._next_validators = next_validators
         self._event_leaves = tuple(outcome.event_leaves())
         self._header = stored.header.encoded
-        self._transactions = [Transaction.decode(raw) for raw in stored.transactions] if senders else []
-        self._senders = senders
+        self._wire_hashes = tuple([tx.wire_hash for tx in transactions])
+        self._inner = root_of_leaf_hashes([leaf_hash(wire_hash) for wire_hash in self._wire_hashes])
 
-    def for_organisation(self, organisation: str) -> UserBlock:
-        """The block as `organisation` may see it."""
-        outcome, stored = self._outcome, self._stored
-        assert stored.certificate is not None, "genesis is never pushed"
-        events = tuple(
-            [
-                OwnEvent(index, outcome.event_salts[index], event.encoded)
-                for index, event in enumerate(outcome.events)
-                if event.to == PUBLIC or event.to == organisation
-            ]
-        )
-        own = [index for index, tx in enumerate(self._transactions) if self._senders.get(tx.body.sender, "") == organisation]
-        transactions = tuple([self._own(index) for index in own])
+    def for_organisation(self, organisation: str, organisations: dict[bytes, str]) -> UserBlock:
+        """The block as `organisation` may see it; `organisations` tells whose a signing key is."""
+        outcome = self._outcome
+        events = [
+            OwnEvent(index, outcome.event_salts[index], event.encoded)
+            for index, event in enumerate(outcome.events)
+            if event.to in (PUBLIC, organisation)
+        ]
+        own = [index for index, tx in enumerate(self._transactions) if organisations.get(tx.body.sender) == organisation]
         return UserBlock(
             self._header,
-            stored.certificate,
+            self._stored.certificate,
             self._event_leaves,
-            events,
-            outcome.job_count,
-            tuple([tx.wire_hash for tx in self._transactions]) if own else (),
+            tuple(events),
+            len(self._wire_hashes),
+            self._inner,
+            self._wire_hashes if own else (),
             tuple(outcome.receipt_leaves()) if own else (),
-            transactions,
+            tuple([self._own(index) for index in own]),
+            self._next_validators,
         )
 
     def _own(self, index: int) -> OwnTransaction:
@@ -63,28 +88,132 @@ class UserBlockMaker:
         return OwnTransaction(index, self._stored.transactions[index], self._outcome.receipt_salts[place], receipt.encoded)
 
 
-async def senders_of(raws: Iterable[bytes], organisation_of: OrganisationOf) -> dict[bytes, str]:
-    """Organisations of the keys that signed these transactions."""
-    senders: dict[bytes, str] = {}
-    for raw in raws:
-        key = Transaction.decode(raw).body.sender
-        if key not in senders:
-            organisation = await organisation_of(key)
-            if organisation:
-                senders[key] = organisation
-    return senders
+class UserRelay:
+    """Pushes to connected user nodes and answers them."""
 
+    def __init__(self, node: ValidatorNode) -> None:
+        self._node = node
+        self._users: dict[str, str] = {}
+        self._pending: list[FinalBlock] = []
+        self._task: asyncio.Task[None] | None = None
+        node.on_block.append(self._final)
+        node.on_peer.append(self._peer)
+        node.peering.answers |= {
+            RequestKind.USER_BLOCKS: (USER, self._blocks),
+            RequestKind.SUBMIT: (USER, self._submit),
+            RequestKind.VIEW: (USER, self._view),
+            RequestKind.ABI: (USER, self._abi),
+            RequestKind.TRANSACTION_STATUS: (USER, self._statuses),
+            RequestKind.PROOFS: (USER, self._proofs),
+        }
 
-async def serve_user_blocks(history: History, wanted: FetchBlocks, organisation: str, organisation_of: OrganisationOf) -> Raws:
-    """The answer to a user node that lacks blocks."""
-    items: list[bytes] = []
-    size = 0
-    for height in range(max(wanted.first, 1), min(wanted.first + min(wanted.count, BLOCKS_A_REQUEST), history.height + 1)):
-        stored, outcome = history.block(height)
-        senders = await senders_of(stored.transactions, organisation_of)
-        item = encode(UserBlockMaker(stored, outcome, senders).for_organisation(organisation))
-        size += len(item)
-        if items and size > min(wanted.max_bytes, BYTES_A_REQUEST):
-            break
-        items.append(item)
-    return Raws(tuple(items))
+    async def stop(self) -> None:
+        """End pushing."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    # -- push ---------------------------------------------------------------------------------------------------------------------------
+
+    def _peer(self, peer: PeerIdentity, up: bool) -> None:
+        if peer.role == "user":
+            if up:
+                self._users[peer.name] = peer.organisation
+            else:
+                self._users.pop(peer.name, None)
+
+    def _final(self, block: FinalBlock) -> None:
+        if not self._users or len(self._pending) >= MAX_BEHIND:
+            return
+        self._pending.append(block)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._push(), name="user-push")
+
+    async def _push(self) -> None:
+        while self._pending:
+            block = self._pending.pop(0)
+            maker = self._maker(block.stored, block.outcome, block.transactions)
+            organisations = await self._organisations(block.transactions)
+            made: dict[str, bytes] = {}
+            for name, organisation in list(self._users.items()):
+                if organisation not in made:
+                    made[organisation] = pack(BulkKind.USER_BLOCK, encode(maker.for_organisation(organisation, organisations)))
+                self._node.sender.send(name, Channel.BULK, made[organisation])
+
+    def _maker(self, stored: StoredBlock, outcome: ExecutedBlock, transactions: Sequence[Transaction]) -> UserBlockMaker:
+        return UserBlockMaker(stored, outcome, transactions, self._node.changes.announced_at(stored.header.height))
+
+    async def _organisations(self, transactions: Sequence[Transaction]) -> dict[bytes, str]:
+        of = self._node.organisations.of
+        found: dict[bytes, str] = {}
+        for key in {tx.body.sender for tx in transactions}:
+            try:
+                found[key] = await of(key)
+            except CarbonnodeError as error:
+                # Only its owner's node misses it, and gets it by proof when it asks.
+                self._node.around.log.warning("organisation unknown", key=key, error=str(error))
+        return found
+
+    # -- answers ------------------------------------------------------------------------------------------------------------------------
+
+    async def _blocks(self, peer: PeerIdentity, payload: bytes) -> bytes:
+        wanted = decode_payload(payload, FetchBlocks)
+        history = self._node.history
+        items: list[bytes] = []
+        size = 0
+        for height in range(max(wanted.first, 0), min(wanted.first + min(wanted.count, BLOCKS_A_REQUEST), history.height + 1)):
+            stored, outcome = history.block(height)
+            transactions = [Transaction.decode(raw) for raw in stored.transactions]
+            organisations = await self._organisations(transactions)
+            item = encode(self._maker(stored, outcome, transactions).for_organisation(peer.organisation, organisations))
+            size += len(item)
+            if items and size > min(wanted.max_bytes, BYTES_A_REQUEST):
+                break
+            items.append(item)
+        return encode(Raws(tuple(items)))
+
+    async def _submit(self, _peer: PeerIdentity, payload: bytes) -> bytes:
+        raws = decode_payload(payload, Raws).items
+        if len(raws) > MAX_SUBMIT:
+            raise PeerViolation(f"{len(raws)} transactions in one request, at most {MAX_SUBMIT}", code="too-many")
+        results = await self._node.admission.submit(raws)
+        return encode(SubmitAnswers(tuple([SubmitAnswer(r.tx_id, r.status, r.code, r.message) for r in results])))
+
+    async def _view(self, peer: PeerIdentity, payload: bytes) -> bytes:
+        asked = decode_payload(payload, ViewRequest)
+        if asked.sender != ANONYMOUS and await self._node.organisations.of(asked.sender) not in ("", peer.organisation):
+            raise PeerViolation(f"the key {asked.sender.hex()} acts for another organisation than {peer.organisation}", code="forbidden")
+        args = tuple([values.decode_value(arg) for arg in asked.args])
+        height = None if asked.height < 0 else asked.height
+        return encode(await self._node.executor.query(asked.contract, asked.view, args, asked.sender, height))
+
+    async def _abi(self, _peer: PeerIdentity, payload: bytes) -> bytes:
+        name = decode_payload(payload, AbiRequest).name
+        executor = self._node.executor
+        if not name:
+            return encode(Names(await executor.contracts()))
+        found = await executor.abi(name)
+        return encode(found)
+
+    async def _statuses(self, _peer: PeerIdentity, payload: bytes) -> bytes:
+        answers: list[StatusAnswer] = []
+        for tx_id in decode_payload(payload, Raws).items:
+            place = self._node.history.place(tx_id)
+            if place is None:
+                answers.append(StatusAnswer(tx_id, self._node.pool.status(tx_id), 0))
+            else:
+                answers.append(StatusAnswer(tx_id, FINAL, place[0]))
+        return encode(StatusAnswers(tuple(answers)))
+
+    async def _proofs(self, _peer: PeerIdentity, payload: bytes) -> bytes:
+        """Proof files of transactions given as id + wire hash; b"" where the two don't belong together or the transaction isn't final."""
+        proofs: list[bytes] = []
+        for item in decode_payload(payload, Raws).items:
+            tx_id, wire_hash = item[:32], item[32:]
+            place = self._node.history.place(tx_id)
+            if place is None:
+                proofs.append(b"")
+                continue
+            proof = self._node.history.proof(tx_id)
+            proofs.append(proof.to_json() if Transaction.decode(proof.transaction).wire_hash == wire_hash else b"")
+        return encode(Raws(tuple(proofs)))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from carbonnode.chain.certificate import Certificate
 from carbonnode.chain.codec import encode
@@ -22,6 +23,7 @@ from carbonnode.network import Channel, PeerIdentity
 from carbonnode.network.flood import Flooder, pack_transactions, unpack_transactions
 from carbonnode.node.admission import Admission
 from carbonnode.node.bodies import BodyStore
+from carbonnode.node.changes import ChangeFile
 from carbonnode.node.config import NodeConfig
 from carbonnode.node.driver import Driver, Recorder, epoch_config
 from carbonnode.node.feed import Feed
@@ -58,6 +60,7 @@ VALIDATOR_ROLES = frozenset({"super", "coordination"})
 class Stores:
     """What a validator keeps on disk, opened."""
 
+    directory: Path
     blocks: BlockStore
     journal: VoteJournal
 
@@ -108,9 +111,13 @@ class ValidatorNode:
         self.evidence_seen: list[Evidence] = []
         self.upcoming: EpochConfig | None = None
         self.market_offset_ms = 0
+        self.changes = ChangeFile(stores.directory)
+        self.on_peer: list[Callable[[PeerIdentity, bool], None]] = []
+        """Called when a link comes up or goes down."""
         self.on_block: list[Callable[[FinalBlock], None]] = []
         """Called with every certified block, after the node's own bookkeeping."""
         self._down: set[str] = set()
+        self._unreachable: set[str] = set()
         self._flush_timer: asyncio.TimerHandle | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._flooder = Flooder(self._flood)
@@ -126,6 +133,8 @@ class ValidatorNode:
         epoch = epoch_config(current)
         if upcoming is not None and upcoming.first_height <= blocks.height + 1:
             epoch, upcoming = epoch_config(upcoming), None
+        self.changes.complete(blocks, epoch.validators)
+        self.history.validator_changes = self.changes.changes
         self.upcoming = self._fixed(None if upcoming is None else epoch_config(upcoming), blocks.height)
         self.pool = Mempool(around.config.mempool, epoch.parameters, self.chain_id, self.history.executed)
         self.pool.height = blocks.height
@@ -272,17 +281,24 @@ class ValidatorNode:
     def peer_up(self, peer: PeerIdentity) -> None:
         """`peering.LinkEvents`"""
         self._down.discard(peer.name)
+        self._unreachable.discard(peer.name)
         self.driver.peer_reachable(peer.name, reachable=True)
-        self.sender.send(peer.name, Channel.BULK, self._tip_frame())
+        for listener in self.on_peer:
+            listener(peer, True)
+        if peer.role in VALIDATOR_ROLES:
+            self.sender.send(peer.name, Channel.BULK, self._tip_frame())
 
     def peer_down(self, peer: PeerIdentity, reason: str) -> None:  # noqa: ARG002 - only a refused redial tells a dead peer from a lost link
         """`peering.LinkEvents`"""
         self._down.add(peer.name)
+        for listener in self.on_peer:
+            listener(peer, False)
 
     def redial_failed(self, name: str, outcome: str) -> None:
         """`peering.LinkEvents`: a closed link plus a refused redial is a dead peer; say it once per loss."""
         if outcome == "refused" and name in self._down:
             self._down.discard(name)
+            self._unreachable.add(name)
             self.driver.peer_reachable(name, reachable=False)
 
     # -- what the driver reports --------------------------------------------------------------------------------------------------------
@@ -297,6 +313,9 @@ class ValidatorNode:
     def epoch_entered(self, config: EpochConfig, index: int | None) -> None:
         """`driver.Observer`"""
         self.upcoming = None
+        # The replica's indices changed with the epoch: tell it again who is away.
+        for name in self._unreachable:
+            self.driver.peer_reachable(name, reachable=False)
         self.around.log.info("epoch entered", epoch=config.epoch, first_height=config.first_height, validators=len(config.validators), index=index)
 
     def alarm(self, code: str, detail: str) -> None:
@@ -327,7 +346,7 @@ class ValidatorNode:
         self.resolver.give_up_to(block.height)
         self.organisations.block_final(outcome.events)
         self.market_offset_ms = outcome.market_ms - outcome.header.time_ms
-        self._watch_epoch(outcome)
+        self._watch_epoch(block)
         self._watch_jobs(outcome)
         self._measure(block)
         self.feed.publish(events_of(Block(block.stored, outcome)))
@@ -348,9 +367,14 @@ class ValidatorNode:
         for status, count in counts.items():
             metrics.transactions.labels(Status(status).name).inc(count)
 
-    def _watch_epoch(self, outcome: ExecutedBlock) -> None:
+    def _watch_epoch(self, block: FinalBlock) -> None:
+        outcome = block.outcome
         if outcome.next_epoch is not None:
             self.upcoming = self._fixed(epoch_config(outcome.next_epoch), outcome.header.height)
+        header = outcome.header
+        if header.next_validators_hash != header.validators_hash and self.upcoming is not None:
+            self.changes.add(block.stored, self.upcoming.validators.validators)
+            self.history.validator_changes = self.changes.changes
 
     def _fixed(self, upcoming: EpochConfig | None, height: int) -> EpochConfig | None:
         if upcoming is None or upcoming.first_height - height > upcoming.parameters.window:

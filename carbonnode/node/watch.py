@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from carbonnode.network import Network
 from carbonnode.node.mempool import LANE_NAMES
+from carbonnode.node.user_node import UserNode
 from carbonnode.node.validator import ValidatorNode
 
 
@@ -47,3 +48,17 @@ def watch_node(node: ValidatorNode, network: Network) -> None:
         return values
 
     node.around.metrics.watch(gauges, counters)
+
+
+def watch_user(node: UserNode, network: Network) -> None:
+    """Register a user node's counters with its metrics."""
+    node.metrics.watch(
+        lambda: {"validators_connected": len(node.linked), "syncing": int(node.syncing), "event_readers": node.feed.readers},
+        lambda: {
+            "blocks_refused": node.refused_blocks,
+            "network_frames_in": network.counters.frames_in,
+            "network_frames_out": network.counters.frames_out,
+            "network_bytes_in": network.counters.bytes_in,
+            "network_bytes_out": network.counters.bytes_out,
+        },
+    )

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from carbonnode.chain.certificate import Certificate
 from carbonnode.chain.codec import Wire, decode
+from carbonnode.chain.validators import Validator
 from carbonnode.errors import InvalidBlock, PeerViolation
 
 T = TypeVar("T")
@@ -43,6 +44,8 @@ class RequestKind(IntEnum):
     """Empty -> `NodeTip`."""
     TRANSACTION_STATUS = 7
     """`Raws` of ids -> `StatusAnswers`: what became of transactions that the asking organisation's node submitted."""
+    PROOFS = 9
+    """`Raws` of id + wire hash (64 bytes) -> `Raws` of proof files: who knows a wire hash has seen the signed transaction, so it was its own."""
     ABI = 8
     """`AbiRequest` -> encoded `chain.service.ContractAbi`; an empty name asks for the names (`Names`)."""
 
@@ -121,14 +124,14 @@ class StatusAnswers(Wire, frozen=True):
 
 
 class ViewRequest(Wire, frozen=True):
-    """A view query: `args` are the canonical bytes of the tuple of arguments (`chain.values`); `height` 0 is the last certified one.
+    """A view query: `args` are the canonical bytes of each argument (`chain.values`); `height` -1 is the last certified one.
 
     `sender` is the key that the user node authenticated; 32 zero bytes for nobody.
     """
 
     contract: str
     view: str
-    args: bytes
+    args: tuple[bytes, ...]
     sender: bytes
     height: int
 
@@ -165,18 +168,21 @@ class OwnTransaction(Wire, frozen=True):
 class UserBlock(Wire, frozen=True):
     """A certified block as a user node gets it: enough to verify everything it holds against the header.
 
-    `event_leaves` are all leaf hashes of the events tree (blinded, so they tell nothing). `wire_hashes` and `receipt_leaves` (jobs first) are
-    given only when the block holds a transaction of the reader.
+    Block 0 has no certificate: block 1 certifies its hash. `event_leaves` are all leaf hashes of the events tree (blinded, so they tell nothing).
+    `transaction_count` and `transactions_inner` (root below the count) prove how many transactions the block has. `wire_hashes` and `receipt_leaves`
+    (jobs first) are given only when it holds a transaction of the reader. `next_validators` is given where the set changes after this block.
     """
 
     header: bytes
-    certificate: Certificate
+    certificate: Certificate | None
     event_leaves: tuple[bytes, ...]
     events: tuple[OwnEvent, ...]
-    job_count: int
+    transaction_count: int
+    transactions_inner: bytes
     wire_hashes: tuple[bytes, ...]
     receipt_leaves: tuple[bytes, ...]
     transactions: tuple[OwnTransaction, ...]
+    next_validators: tuple[Validator, ...]
 
 
 def pack(kind: BulkKind, body: bytes) -> bytes:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ total = Var(int)
 
 
 @init
-def start(first: bytes, amount: int):
+def start(first: bytes, amount: int) -> None:
     total.set(amount)
     balances[first] = amount
 
@@ -54,6 +55,9 @@ def transfer(to: bytes, amount: int) -> int:
     balances[ctx.sender] = have - amount
     balances[to] = balances.get(to, 0) + amount
     emit("Moved", amount=amount)
+    org = call("identity", "org_of", to)
+    if org != "":
+        emit("Received", to=org, amount=amount)
     return balances[to]
 
 
@@ -65,6 +69,26 @@ def balance(key: bytes) -> int:
 @view
 def supply() -> int:
     return total.get()
+'''
+IDENTITY = '''"""Which organisation a key acts for: the part of the real contract that nodes ask."""
+
+orgs = Map(bytes, str)
+
+
+@export
+def register(org: str) -> None:
+    orgs[ctx.sender] = org
+
+
+@view
+def org_of(key: bytes) -> str:
+    return orgs.get(key, "")
+
+
+@view
+def whoami() -> tuple:
+    org = orgs.get(ctx.sender, "")
+    return (org, org, 7, 0)
 '''
 SUPPLY = 1_000_000_000
 
@@ -151,6 +175,15 @@ class NodeHandle:
         document: dict[str, Any] | None = answer.json() if answer.status_code == 200 else None
         return document
 
+    def answers(self) -> bool:
+        """Whether its API answers; fails if the process has ended."""
+        assert self.process is None or self.process.poll() is None, f"{self.name} ended with status {self.process.poll()}\n{self.tail()}"
+        return self.status() is not None
+
+    def reached(self, height: int) -> bool:
+        """Whether it certified a height."""
+        return self.height >= height
+
     @property
     def height(self) -> int:
         """Certified height, -1 while it doesn't answer."""
@@ -184,7 +217,7 @@ class ToyNetwork:
         validators = tuple(Validator(name, role, keys[name][0].public_key, keys[name][1].public_key) for name, role, _ in VALIDATORS)
         self.genesis = Genesis(
             network="toy", time_ms=now_ms, validators=validators, ca_roots=(authority.certificate_pem.decode(),),
-            contracts=(ContractSource("toy", TOY),), calls=(Call("toy", "start", (BANK.public_key, SUPPLY)),),
+            contracts=(ContractSource("identity", IDENTITY), ContractSource("toy", TOY)), calls=(Call("toy", "start", (BANK.public_key, SUPPLY)),),
             parameters=parameters, test_clock=True,
         )
         ports = free_ports(2 * len(members))
@@ -232,7 +265,7 @@ class ToyNetwork:
         for name in names or list(self.nodes):
             self.nodes[name].start()
         for name in names or list(self.nodes):
-            self.wait(f"{name} to answer", lambda node=self.nodes[name]: node.status() is not None)
+            self.wait(f"{name} to answer", self.nodes[name].answers)
 
     def down(self) -> None:
         """End every process that runs; a node that doesn't stop by itself within 20 s is killed."""
@@ -256,15 +289,19 @@ class ToyNetwork:
     def wait_height(self, height: int, names: Sequence[str] | None = None, timeout_s: float = 60.0) -> None:
         """Wait until nodes certified a height."""
         for node in [self.nodes[name] for name in names] if names else self.running:
-            self.wait(f"{node.name} to reach height {height}", lambda node=node: node.height >= height, timeout_s)
+            self.wait(f"{node.name} to reach height {height}", partial(node.reached, height), timeout_s)
 
     # -- transactions -------------------------------------------------------------------------------------------------------------------
 
     def transfer(self, sender: KeySigner, to: bytes, amount: int, height: int = 0) -> Transaction:
         """A signed transfer, valid for 500 blocks from `height`."""
+        return self.sign(sender, Call("toy", "transfer", (to, amount)), height)
+
+    def sign(self, sender: KeySigner, call: Call, height: int = 0) -> Transaction:
+        """A signed transaction with one call."""
         self._nonce += 1
         nonce = os.urandom(8) + self._nonce.to_bytes(8, "big")
-        body = Body(self.genesis.chain_id, sender.public_key, nonce, height + 500, 200_000, (Call("toy", "transfer", (to, amount)),))
+        body = Body(self.genesis.chain_id, sender.public_key, nonce, height + 500, 200_000, (call,))
         return Transaction.sign(body, sender)
 
     def submit(self, node: NodeHandle, transactions: Sequence[Transaction]) -> list[dict[str, Any]]:
