@@ -5,7 +5,7 @@ from typing import Any
 
 BARS = " ▁▂▃▄▅▆▇█"
 UP, DOWN, QUIET = "green", "red", "dim"
-_WIDTH = 7
+_WIDTH = 6
 
 
 def candles(days: Sequence[Mapping[str, Any]], rows: int = 12) -> list[str]:
@@ -18,14 +18,14 @@ def candles(days: Sequence[Mapping[str, Any]], rows: int = 12) -> list[str]:
     for row in range(rows):
         # This row stands for the prices from `low` up to, not including, `low + step`.
         low = top + 1 - (row + 1) * step
-        label = f"{(low + step - 1) / 100:7.2f} " if row % 3 == 0 else " " * 8
+        label = f"{(low + step - 1) / 100:6.2f} " if row % 3 == 0 else " " * 7
         lines.append(f"[{QUIET}]{label}│[/]" + "".join(_cell(day, low, low + step) for day in days))
     most = max(d["volume_t"] for d in days)
     volumes = "".join(_column(BARS[-(-8 * d["volume_t"] // most) if most else 0] * 3) for d in days)
-    lines.append(f"[{QUIET}]    kt  │[/][cyan]{volumes}[/]")
-    lines.append(f"[{QUIET}]        │[/]" + "".join(_column(f"{d['volume_t'] // 1000}") for d in days))
-    lines.append(f"[{QUIET}]        └" + "─" * (_WIDTH * len(days)) + "[/]")
-    lines.append(" " * 9 + "".join(_column(d["date"][5:]) for d in days))
+    lines.append(f"[{QUIET}]    kt │[/][cyan]{volumes}[/]")
+    lines.append(f"[{QUIET}]       │[/]" + "".join(_column(f"{d['volume_t'] // 1000}") for d in days))
+    lines.append(f"[{QUIET}]       └" + "─" * (_WIDTH * len(days)) + "[/]")
+    lines.append(" " * 8 + "".join(_column(d["date"][5:]) for d in days))
     return lines
 
 

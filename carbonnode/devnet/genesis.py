@@ -5,6 +5,7 @@ import socket
 import sys
 import time
 from datetime import datetime, timedelta
+from collections.abc import Mapping
 from pathlib import Path
 
 from carbonnode.chain.genesis import Genesis, Parameters
@@ -88,15 +89,19 @@ def make_keys(layout: Layout, description: Description) -> tuple[list[Validator]
     return validators, transport
 
 
-def make_genesis(layout: Layout, description: Description, validators: list[Validator], authority: CertificateAuthority) -> Genesis:
-    """The chain's start: shipped contracts, rule set `demo-nger`, the members, a market clock at the beginning of the year."""
+def make_genesis(
+    layout: Layout,
+    description: Description,
+    validators: list[Validator],
+    authority: CertificateAuthority,
+    overrides: Mapping[str, str | int],
+) -> Genesis:
+    """The chain's start: shipped contracts, rule set `demo-nger` with `overrides` of its numbers, the members, a market clock at the beginning of the year."""
     wallets = KeyStore(layout.wallets)
-    rules = ruleset.load(RULE_SET)
+    rules = ruleset.load(RULE_SET).override(overrides)
     parameters = Parameters(python=f"{sys.version_info.major}.{sys.version_info.minor}")
     members = [ruleset.Member(ORGANISATIONS[name], title, roles, wallets.show(name).public_key) for name, (title, roles) in MEMBERS.items()]
-    calls = ruleset.genesis_calls(
-        [rules], members, test_clock=True, epoch_blocks=parameters.epoch_blocks, market_time_ms=market_ms(START, rules.offset_ms)
-    )
+    calls = ruleset.genesis_calls([rules], members, test_clock=True, epoch_blocks=parameters.epoch_blocks, market_time_ms=market_ms(START, rules.offset_ms))
     genesis = Genesis(
         network=description.network,
         time_ms=time.time_ns() // 1_000_000,

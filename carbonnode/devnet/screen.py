@@ -107,15 +107,15 @@ def million(fen: int) -> str:
 def draw_summary(console: Console, data: Mapping[str, Any]) -> None:
     """The year at a glance, for a market person."""
     console.print()
-    console.print(Panel(_figures(data), title="[bold]one market year[/] · rule set demo-nger · Australian stations 2017-18, Chinese prices 2025", expand=False))
+    console.print(Panel(_figures(data), title="[bold]one market year[/], rule set demo-nger", expand=False))
     console.print()
-    console.print("  [bold]CEA-2024[/], yuan a tonne (each day's open, high, low and average close are the market's real ones)")
+    console.print("  [bold]CEA-2024[/], yuan a tonne; each day as it really was")
     for line in candles(data["days"]):
         console.print("  " + line, highlight=False)
     console.print()
     console.print(_day_table(data))
     console.print(Panel(_chain(data), title="[bold]the chain behind it[/]", expand=False))
-    console.print(_where(data))
+    console.print(_where(data), markup=False, highlight=False, soft_wrap=True)
 
 
 def _pairs() -> Table:
@@ -129,15 +129,15 @@ def _pairs() -> Table:
 def _figures(data: Mapping[str, Any]) -> Table:
     table = _pairs()
     codes, statuses = data["voucher_count"], data["statuses"]
-    table.add_row("accounts opened", f"{data['accounts_opened']:,}", f"stations approved by the authority, {data['accounts_covered']} of them covered")
-    table.add_row("allocated", f"{data['allocated_t']:,} t", f"by benchmark; verified emissions {data['obligation_t']:,} t")
-    table.add_row("traded", f"{data['traded_t']:,} t", f"in {codes.get('T', 0)} trades on {len(data['days'])} days, each with its voucher")
-    table.add_row("cash moved", f"¥ {million(data['cash_moved_fen'])}", "delivery against payment, every fen accounted for")
+    table.add_row("accounts opened", f"{data['accounts_opened']:,}", f"approved by the authority, {data['accounts_covered']} covered")
+    table.add_row("allocated", f"{data['allocated_t']:,} t", f"by benchmark; obligation {data['obligation_t']:,} t")
+    table.add_row("traded", f"{data['traded_t']:,} t", f"in {codes.get('T', 0)} trades on {len(data['days'])} days")
+    table.add_row("cash moved", f"¥ {million(data['cash_moved_fen'])}", "delivery against payment")
     table.add_row("surrendered", f"{data['surrendered_t']:,} t", f"{statuses.get('A', 0)} stations met their obligation")
     for row in data["penalised"]:
-        table.add_row("fell short", f"{row['shortfall_t']:,} t", f"{row['name']} ({row['entity']}): bid too low all along")
+        table.add_row("fell short", f"{row['shortfall_t']:,} t", f"{row['name']} bid too low")
         paid = "paid" if row["paid"] else "unpaid"
-        how = f"{row['multiple']} x mean price {yuan(row['mean_price_fen'])} x shortfall, {paid}; the debt stays"
+        how = f"{row['multiple']} x mean price {yuan(row['mean_price_fen'])} x shortfall, {paid}"
         table.add_row("penalty", f"¥ {yuan(row['penalty_fen'])}", how)
     kinds = {"I": "issue", "T": "trade", "S": "surrender", "R": "cancellation", "X": "correction"}
     table.add_row("vouchers", f"{sum(codes.values())}", ", ".join(f"{count} {kinds.get(kind, kind)}" for kind, count in codes.items()))
@@ -145,42 +145,47 @@ def _figures(data: Mapping[str, Any]) -> Table:
 
 
 def _day_table(data: Mapping[str, Any]) -> Table:
-    table = Table(box=None, padding=(0, 2), title_justify="left", header_style="dim")
-    table.add_column("day")
-    for name in ("open", "high", "low", "close", "tonnes", "yuan", "trades"):
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("day", no_wrap=True)
+    for name in ("open", "high", "low", "close", "tonnes", "¥ million", "trades"):
         table.add_column(name, justify="right")
     for day in data["days"]:
-        table.add_row(day["date"], *[yuan(p) for p in _prices(day)], f"{day['volume_t']:,}", yuan(day["amount_fen"]), str(day["trades"]))
+        table.add_row(day["date"], *[yuan(p) for p in _prices(day)], f"{day['volume_t']:,}", f"{day['amount_fen'] / 1e8:.2f}", str(day["trades"]))
     return table
 
 
 def _chain(data: Mapping[str, Any]) -> Table:
     table = _pairs()
     chain, proof = data["chain"], data["proof"]
-    per_second = chain["seconds"] and chain["transactions"] / chain["seconds"]
-    pace = f"in {chain['seconds']:.0f} s ({per_second:.0f} a second, mostly one after the other)"
-    table.add_row("blocks", f"{chain['blocks']:,}", f"{chain['transactions']:,} signed transactions {pace}")
+    table.add_row("blocks", f"{chain['blocks']:,}", f"{chain['transactions']:,} signed transactions in {chain['seconds']:.0f} s")
     held = "held" if data["conserved"] else "BROKEN"
-    table.add_row("conservation", held, "of units and money, checked by every validator after every block")
+    table.add_row("conservation", held, "units and money, checked by all after every block")
     same = "one root" if chain["one_root"] else "DIFFERENT"
-    table.add_row("state", same, f"{chain['state_root'][:16]}... at height {chain['height']} on all {len(chain['validators'])} validators")
+    table.add_row("state", same, f"{chain['state_root'][:12]}... at height {chain['height']} on {len(chain['validators'])} validators")
     for node in chain["users"]:
         named = "names the same root" if node["state_root"] == chain["state_root"] else "NAMES ANOTHER ROOT"
-        table.add_row("user node", node["organisation"], f"its header of that height, certified by {node['signers']} validators, {named}")
+        table.add_row("user node", node["organisation"], f"its header, certified by {node['signers']} validators, {named}")
     verdict = "verified" if proof["verified"] else "NOT VERIFIED"
-    table.add_row("proof", verdict, f"offline, of the trade with voucher {proof['voucher']}")
+    table.add_row("proof", verdict, "of one trade, offline, by its file and genesis")
     return table
 
 
-def _where(data: Mapping[str, Any]) -> Text:
+def hyphens(code: str) -> str:
+    """A voucher code for people: `1T-CNSH-20251119-143207-CEA24-00000412-0-OH`."""
+    ends = (2, 6, 14, 20, 25, 33, 34, 36)
+    return "-".join(code[a:b] for a, b in zip((0, *ends), ends, strict=False))
+
+
+def _where(data: Mapping[str, Any]) -> str:
     api, directory, file = data["chain"]["api"], data["directory"], data["proof"]["file"]
     lines = [
         "",
         "The network keeps running. Where to look:",
-        f"  {api}/v1/status                       a node; {api}/metrics, {api}/openapi.json",
+        f"  {api}/v1/status  (also /metrics, /openapi.json)",
         f"  carbonnode devnet status --dir {directory}",
+        f"  carbonnode query voucher record --arg code={hyphens(data['proof']['voucher'])} \\",
+        f"      --node {api} --wallets {directory}/wallets --from coordination-1",
         f"  carbonnode verify {file} --genesis {directory}/genesis.json",
-        f"  carbonnode query voucher record --arg code={data['proof']['voucher']} --from coordination-1",
-        f"  logs in {directory}/nodes/*/logs/node.log; stop it with `make stop` (carbonnode devnet down --dir {directory})",
+        f"  logs: {directory}/nodes/*/logs/node.log     end: carbonnode devnet down --dir {directory}",
     ]
-    return Text("\n".join(lines))
+    return "\n".join(lines)

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from carbonnode.client import Client
@@ -23,8 +23,12 @@ _INIT_S = 120.0
 Tell = Callable[[str], None]
 
 
-async def up(directory: Path, *, validators: int = 4, users: int = 1, base_port: int | None = None, tell: Tell = print) -> Description:
+async def up(
+    directory: Path, *, validators: int = 4, users: int = 1, base_port: int | None = None, overrides: Mapping[str, str | int] | None = None, tell: Tell = print
+) -> Description:
     """Make (if need be) and start the devnet; returns when every node follows a chain that grows.
+
+    `overrides` replaces numbers of the rule set when the network is made (a market that is always open, for load tests).
 
     Raises `ConfigError` for what was asked wrongly, `DevnetError` with a node's last lines when one doesn't come up or the devnet runs already.
     """
@@ -38,7 +42,7 @@ async def up(directory: Path, *, validators: int = 4, users: int = 1, base_port:
             raise ConfigError(f"{directory} holds a devnet on base port {description.base_port}: start it without --base-port, or remove it first")
         tell(f"starting the devnet in {directory} again ({len(running)} of {len(description.nodes)} nodes run)")
     else:
-        description = make(layout, validators, users, base_port, tell)
+        description = make(layout, validators, users, base_port, overrides or {}, tell)
     missing = [node for node in description.nodes if processes.read_process(layout.pid_path(node.name)) is None]
     for node in missing:
         start_node(layout, node)
@@ -47,7 +51,7 @@ async def up(directory: Path, *, validators: int = 4, users: int = 1, base_port:
     return description
 
 
-def make(layout: Layout, validators: int, users: int, base_port: int | None, tell: Tell) -> Description:
+def make(layout: Layout, validators: int, users: int, base_port: int | None, overrides: Mapping[str, str | int], tell: Tell) -> Description:
     """Keys, CA, genesis, certificates, node directories. What is half made by an earlier attempt is removed first."""
     _clear_half_made(layout)
     names = making.node_names(validators, users)
@@ -55,7 +59,7 @@ def make(layout: Layout, validators: int, users: int, base_port: int | None, tel
     tell(f"making {len(names)} nodes in {layout.directory}: keys, a throw-away certificate authority, genesis")
     keys, transport = making.make_keys(layout, description)
     authority = making.make_authority(layout)
-    genesis = making.make_genesis(layout, description, keys, authority)
+    genesis = making.make_genesis(layout, description, keys, authority, overrides)
     certificates = making.certify(layout, description, genesis, authority, transport)
     running = [_start_init(layout, description, node, certificates[node.name], transport) for node in description.nodes]
     for node, process in zip(description.nodes, running, strict=True):
