@@ -4,8 +4,8 @@ import secrets
 import socket
 import sys
 import time
-from datetime import datetime, timedelta
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from carbonnode.chain.genesis import Genesis, Parameters
