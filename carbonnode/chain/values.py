@@ -75,6 +75,12 @@ def encode_value(value: Value) -> bytes:
     """Canonical bytes of a contract value. Raises `InvalidTransaction` for anything that isn't one."""
     kind = type(value)
     try:
+        if kind is tuple and len(cast("tuple[Value, ...]", value)) <= MAX_ITEMS and _SCALARS.issuperset(map(type, cast("tuple[Value, ...]", value))):
+            # The common case, a flat tuple of small scalars, without a Python step for each; integers beyond 64 bits fall through.
+            try:
+                return _encoder.encode((_TUPLE, *cast("tuple[Value, ...]", value)))
+            except OverflowError:
+                return _encoder.encode(to_wire(value))
         if kind is str or kind is bytes or kind is bool or value is None:
             return _encoder.encode(value)
         return _encoder.encode(to_wire(value))

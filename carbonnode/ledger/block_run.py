@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from carbonnode.chain import values
 from carbonnode.chain.batch import Batch, SkipOrder
+from carbonnode.chain.codec import encode
 from carbonnode.chain.event import Event
 from carbonnode.chain.genesis import Parameters
 from carbonnode.chain.hashing import ZERO_HASH
@@ -23,8 +24,9 @@ from carbonnode.ledger.epochs import RULES, Epochs
 from carbonnode.ledger.events import EventNumbers
 from carbonnode.ledger.invariants import check_invariants
 from carbonnode.ledger.layout import SECRET
-from carbonnode.ledger.results import ExecutedBlock, leaves
+from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.ledger.state import WorkingState
+from carbonnode.vm.contract import Contract
 from carbonnode.vm.keys import storage_key
 from carbonnode.vm.machine import Machine
 from carbonnode.vm.outcome import Outcome
@@ -71,6 +73,8 @@ class BlockRun:
         self._receipt_salts: list[bytes] = []
         self._events: list[Event] = []
         self._event_salts: list[bytes] = []
+        self._receipt_leaves: list[bytes] = []
+        self._event_leaves: list[bytes] = []
         self._seeds: list[bytes] = []
         self._gas_used = 0
         self._market_ms = 0
@@ -114,8 +118,8 @@ class BlockRun:
             batch_digest=self._batch.digest,
             time_ms=self.time_ms,
             transactions_root=tree_head([leaf_hash(tx.wire_hash) for _, tx in transactions]),
-            receipts_root=tree_head(leaves(self._receipt_salts, self._receipts)),
-            events_root=tree_head(leaves(self._event_salts, self._events)),
+            receipts_root=tree_head(self._receipt_leaves),
+            events_root=tree_head(self._event_leaves),
             state_root=state_root,
             validators_hash=validators_hash,
             next_validators_hash=following,
@@ -138,8 +142,17 @@ class BlockRun:
         )
 
     def environment(self) -> Environment:
-        """The block as contracts see it."""
-        return Environment(self._market_ms, self.height, self._around.chain_id, self._around.code.resolve)
+        """The block as contracts see it. Code changes before an environment is made or not at all, so names are resolved once."""
+        resolved: dict[str, Contract] = {}
+        slowly = self._around.code.resolve
+
+        def resolve(name: str) -> Contract | None:
+            contract = resolved.get(name) or slowly(name)
+            if contract is not None:
+                resolved[name] = contract
+            return contract
+
+        return Environment(self._market_ms, self.height, self._around.chain_id, resolve)
 
     def _set_market_time(self) -> None:
         offset = self._state.get(CLOCK_OFFSET)
@@ -176,16 +189,21 @@ class BlockRun:
 
     def _record(self, tx_id: bytes, outcome: Outcome, writer: int) -> None:
         """Receipt, events and scheduled calls of one run; its writes are kept under its own seed."""
-        seed, first = self._seeds[writer], len(self._events)
-        for number, emitted in enumerate(outcome.events):
-            self._events.append(self._numbers.number(emitted, tx_id))
-            self._event_salts.append(salts.event_salt(seed, number))
+        emitted, first = outcome.events, len(self._events)
+        salt, *event_salts = salts.leaf_salts(self._seeds[writer], 1 + len(emitted))
+        for item, event_salt in zip(emitted, event_salts, strict=True):
+            event, encoded = self._numbers.number(item, tx_id)
+            self._events.append(event)
+            self._event_leaves.append(leaf_hash(event_salt + encoded))
+        self._event_salts += event_salts
         if outcome.scheduled:
             jobs.schedule(self._state, outcome.scheduled)
         self._state.commit_transaction(writer)
-        returned = tuple([values.to_wire(value) for value in outcome.values])
-        self._receipts.append(Receipt(tx_id, int(outcome.status), outcome.code, outcome.gas_used, first, len(outcome.events), returned))
-        self._receipt_salts.append(salts.receipt_salt(seed))
+        returned = tuple([value if value is None else values.to_wire(value) for value in outcome.values])
+        receipt = Receipt(tx_id, int(outcome.status), outcome.code, outcome.gas_used, first, len(emitted), returned)
+        self._receipts.append(receipt)
+        self._receipt_salts.append(salt)
+        self._receipt_leaves.append(leaf_hash(salt + encode(receipt)))
         self._gas_used += outcome.gas_used
 
     def begin_genesis_call(self, part: int) -> None:

@@ -5,6 +5,7 @@ from the head in the state that none is missing. A public event names no transac
 """
 
 from carbonnode.chain import values
+from carbonnode.chain.codec import encode
 from carbonnode.chain.event import PUBLIC, Event
 from carbonnode.ledger.layout import sequence_key
 from carbonnode.ledger.state import WorkingState
@@ -31,16 +32,22 @@ class EventNumbers:
         self._state = state
         self._heads: dict[str, int] = {}
 
-    def number(self, emitted: EmittedEvent, tx_id: bytes) -> Event:
-        """The event as it stands in the block."""
+    def number(self, emitted: EmittedEvent, tx_id: bytes) -> tuple[Event, bytes]:
+        """The event as it stands in the block, and its encoding."""
         to = audience(emitted)
         head = self._heads.get(to)
         if head is None:
             stored = self._state.get(sequence_key(to))
             head = stored if type(stored) is int else 0
         self._heads[to] = head = head + 1
-        fields = tuple([(name, values.to_wire(value)) for name, value in emitted.fields if name != AUDIENCE_FIELD])
-        return Event(emitted.contract, emitted.name, to, head, tx_id if to else b"", fields)
+        named = tx_id if to else b""
+        event = Event(emitted.contract, emitted.name, to, head, named, tuple([pair for pair in emitted.fields if pair[0] != AUDIENCE_FIELD]))
+        try:
+            return event, encode(event)
+        except OverflowError:  # an integer beyond 64 bits has a form of its own on the wire
+            wire = tuple([(name, values.to_wire(value)) for name, value in emitted.fields if name != AUDIENCE_FIELD])
+            event = Event(emitted.contract, emitted.name, to, head, named, wire)
+            return event, encode(event)
 
     def write_heads(self) -> None:
         """Put the new heads into the state."""

@@ -29,14 +29,13 @@ def next_secret(secret: bytes, last_seed: bytes) -> bytes:
 
 def state_salt(seed: bytes, key_hash: bytes) -> bytes:
     """The salt of the leaf of a state key."""
-    return blake2b(key_hash, digest_size=SALT_BYTES, key=seed, person=b"state-salt").digest()
+    return blake2b(seed + key_hash, digest_size=SALT_BYTES).digest()
 
 
-def receipt_salt(seed: bytes) -> bytes:
-    """The salt of a transaction's receipt."""
-    return blake2b(b"", digest_size=SALT_BYTES, key=seed, person=b"receipt-salt").digest()
-
-
-def event_salt(seed: bytes, number: int) -> bytes:
-    """The salt of a transaction's event `number`, counted from 0."""
-    return blake2b(number.to_bytes(4, "big"), digest_size=SALT_BYTES, key=seed, person=b"event-salt").digest()
+def leaf_salts(seed: bytes, count: int) -> list[bytes]:
+    """Salts of a run's receipt (the first) and of its events, in order. Four come from one hash: none tells of another, since each hides the seed."""
+    salts: list[bytes] = []
+    for block in range((count + 3) // 4):
+        four = blake2b(seed + block.to_bytes(4, "big"), digest_size=64).digest()
+        salts += (four[:16], four[16:32], four[32:48], four[48:])
+    return salts[:count]

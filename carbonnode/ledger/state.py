@@ -62,7 +62,7 @@ class WorkingState:
         self._writer: dict[bytes, int] = {}
         self._layers: list[Layer] = []
         self._pending_nodes: dict[bytes, bytes | None] = {}
-        self._hashes: dict[bytes, bytes] = {}
+        self._hashes: dict[bytes, tuple[bytes, bytes]] = {}
         self._index = KeyIndex(self._walk, self._changed_keys, self._is_present)
         self._final_index = KeyIndex(store.walk_keys, lambda _prefix: (), store.has)
 
@@ -145,21 +145,21 @@ class WorkingState:
         """End the block: encode and salt its writes, update the tree, return the new state root."""
         layer = Layer(height, self._before)
         leaves: list[Leaf] = []
+        layer_values, records = layer.values, layer.records
+        dirty, writer, hash_of, encode_value = self._dirty, self._writer, self.hash_of, values.encode_value
         for key, entry in self._before.items():
-            value = self._dirty[key]
+            value = layer_values[key] = dirty[key]
+            hashed, path = hash_of(key)
             if value is ABSENT:
                 was = entry if entry is not _UNSET else self.final_value(key)
-                layer.values[key] = ABSENT
-                layer.records[key] = None
+                records[key] = None
                 if was is not ABSENT:
-                    leaves.append(delete_leaf(self.hash_of(key)))
+                    leaves.append(delete_leaf(hashed, path))
                 continue
-            hashed = self.hash_of(key)
-            salt = state_salt(seeds[self._writer[key]], hashed)
-            encoded = values.encode_value(value)
-            layer.values[key] = value
-            layer.records[key] = salt + encoded
-            leaves.append(make_leaf(hashed, commit(salt, encoded)))
+            salt = state_salt(seeds[writer[key]], hashed)
+            encoded = encode_value(value)
+            records[key] = salt + encoded
+            leaves.append(make_leaf(hashed, commit(salt, encoded), path))
         update = TreeUpdate(self.read_node)
         root = update.apply(leaves)
         layer.nodes = update.writes
@@ -236,14 +236,15 @@ class WorkingState:
         found = self._pending_nodes.get(path, _UNSET)
         return self._store.node(path) if found is _UNSET else found  # type: ignore[return-value]
 
-    def hash_of(self, key: bytes) -> bytes:
-        """The key's hash, cached."""
-        hashed = self._hashes.get(key)
-        if hashed is None:
+    def hash_of(self, key: bytes) -> tuple[bytes, bytes]:
+        """The key's hash and path in the tree, cached."""
+        found = self._hashes.get(key)
+        if found is None:
             if len(self._hashes) >= CACHE_HASHES:
                 self._hashes.clear()
-            hashed = self._hashes[key] = key_hash(key)
-        return hashed
+            hashed = key_hash(key)
+            found = self._hashes[key] = (hashed, hashed.hex().encode())
+        return found
 
     @property
     def pending_layers(self) -> int:

@@ -38,7 +38,8 @@ class Branch(NamedTuple):
     hash: bytes
 
 
-Child = Leaf | Branch | None
+Below = Leaf | bytes | None
+"""What hangs at a place after a change: a leaf, the hash of a node, or nothing."""
 
 
 def key_hash(key: bytes) -> bytes:
@@ -56,14 +57,14 @@ def leaf_hash(hashed_key: bytes, commitment: bytes) -> bytes:
     return blake2b(b"\0" + hashed_key + commitment, digest_size=HASH).digest()
 
 
-def make_leaf(hashed_key: bytes, commitment: bytes) -> Leaf:
-    """A leaf to write."""
-    return Leaf(hashed_key.hex().encode(), hashed_key, commitment, leaf_hash(hashed_key, commitment))
+def make_leaf(hashed_key: bytes, commitment: bytes, path: bytes = b"") -> Leaf:
+    """A leaf to write; `path` where it's known already."""
+    return Leaf(path or hashed_key.hex().encode(), hashed_key, commitment, leaf_hash(hashed_key, commitment))
 
 
-def delete_leaf(hashed_key: bytes) -> Leaf:
+def delete_leaf(hashed_key: bytes, path: bytes = b"") -> Leaf:
     """A leaf to remove."""
-    return Leaf(hashed_key.hex().encode(), hashed_key, b"", b"")
+    return Leaf(path or hashed_key.hex().encode(), hashed_key, b"", b"")
 
 
 def parse(record: bytes) -> dict[int, Leaf | Branch]:
@@ -105,13 +106,6 @@ def node_hash(record: bytes) -> bytes:
     return blake2b(record[: HEAD + HASH * present], digest_size=HASH).digest()
 
 
-def _set(children: dict[int, Leaf | Branch], digit: int, child: Child) -> None:
-    if child is None:
-        children.pop(digit, None)
-    else:
-        children[digit] = child
-
-
 class TreeUpdate:
     """One batch of changes over a tree that `read(path)` gives the records of; `writes` holds new records, None for removed ones."""
 
@@ -124,81 +118,74 @@ class TreeUpdate:
         ordered = sorted(changes)
         record = self._read(b"") or EMPTY_RECORD
         if ordered:
-            children = self._changed(b"", record, ordered)
-            record = children if isinstance(children, bytes) else build_record(children)
+            record = bytes(self._changed(b"", record, ordered))
             self.writes[b""] = record
         return node_hash(record)
 
-    def _node(self, path: bytes, changes: Sequence[Leaf]) -> Child:
+    def _node(self, path: bytes, changes: Sequence[Leaf]) -> Below:
         """Apply changes below the node at `path`; what hangs there afterwards."""
-        record = self._read(path)
-        if record is None:
+        before = self._read(path)
+        if before is None:
             raise LookupError(f"state tree node {path.decode()!r} is missing")
-        changed = self._changed(path, record, changes)
-        if isinstance(changed, dict):
-            if len(changed) <= 1:
-                only = next(iter(changed.values()), None)
-                if only is None or type(only) is Leaf:
-                    self.writes[path] = None
-                    return only
-            changed = build_record(changed)
-        self.writes[path] = changed
-        return Branch(node_hash(changed))
+        record = bytes(self._changed(path, before, changes))
+        bitmap = record[1] << 8 | record[2]
+        if bitmap & (bitmap - 1) == 0:
+            if bitmap == 0:
+                self.writes[path] = None
+                return None
+            if record[3] or record[4]:
+                self.writes[path] = None
+                entry = HEAD + HASH
+                hashed = record[entry : entry + HASH]
+                return Leaf(hashed.hex().encode(), hashed, record[entry + HASH : entry + _LEAF_ENTRY], record[HEAD:entry])
+        self.writes[path] = record
+        return blake2b(record[: HEAD + HASH * bitmap.bit_count()], digest_size=HASH).digest()
 
-    def _changed(self, path: bytes, record: bytes, changes: Sequence[Leaf]) -> bytes | dict[int, Leaf | Branch]:
-        """The node's new record when only hashes changed, else its new children."""
-        depth = len(path)
-        bitmap, leaf_map = record[1] << 8 | record[2], record[3] << 8 | record[4]
-        entries = HEAD + HASH * bitmap.bit_count()
-        flat = bytearray(record)
-        children: dict[int, Leaf | Branch] | None = None
-        start, count = 0, len(changes)
+    def _changed(self, path: bytes, record: bytes, changes: Sequence[Leaf]) -> bytearray:
+        """The node's new record. It's edited in place: most nodes have one child changed, and most changes are of a hash only."""
+        depth, start, count = len(path), 0, len(changes)
+        node = bytearray(record)
         while start < count:
-            letter = changes[start].path[depth]
+            change = changes[start]
+            letter = change.path[depth]
             stop = start + 1
             while stop < count and changes[stop].path[depth] == letter:
                 stop += 1
-            group, start = changes[start:stop], stop
+            single, group = stop == start + 1, changes[start:stop]
+            start = stop
             digit = _NIBBLE[letter]
-            bit, below = 1 << digit, path + _DIGITS[digit]
+            bit = 1 << digit
+            bitmap, leaf_map = node[1] << 8 | node[2], node[3] << 8 | node[4]
             at = HEAD + HASH * (bitmap & (bit - 1)).bit_count()
-            entry = entries + _LEAF_ENTRY * (leaf_map & (bit - 1)).bit_count()
-            after: Child
             if leaf_map & bit:
-                present = Leaf(b"", record[entry : entry + HASH], record[entry + HASH : entry + _LEAF_ENTRY], record[at : at + HASH])
-                after = self._at_leaf(below, present, group)
-                if children is None and type(after) is Leaf and after.key_hash == present.key_hash:
-                    flat[at : at + HASH] = after.hash
-                    flat[entry + HASH : entry + _LEAF_ENTRY] = after.commitment
+                entry = HEAD + HASH * bitmap.bit_count() + _LEAF_ENTRY * (leaf_map & (bit - 1)).bit_count()
+                if single and change.hash and node[entry : entry + HASH] == change.key_hash:
+                    node[at : at + HASH] = change.hash
+                    node[entry + HASH : entry + _LEAF_ENTRY] = change.commitment
                     continue
+                held = bytes(node[entry : entry + _LEAF_ENTRY])
+                present = Leaf(held[:HASH].hex().encode(), held[:HASH], held[HASH:], bytes(node[at : at + HASH]))
+                after = self._at_leaf(path + _DIGITS[digit], present, group)
             elif bitmap & bit:
-                after = self._node(below, group)
-                if children is None and type(after) is Branch:
-                    flat[at : at + HASH] = after.hash
+                after = self._node(path + _DIGITS[digit], group)
+                if type(after) is bytes:
+                    node[at : at + HASH] = after
                     continue
             else:
-                after = self._build(below, [leaf for leaf in group if leaf.hash])
-            if children is None:
-                children = parse(bytes(flat))
-            _set(children, digit, after)
-        return bytes(flat) if children is None else children
+                after = self._build(path + _DIGITS[digit], [leaf for leaf in group if leaf.hash])
+            _put_child(node, digit, after)
+        return node
 
-    def _at_leaf(self, path: bytes, present: Leaf, changes: Sequence[Leaf]) -> Child:
+    def _at_leaf(self, path: bytes, present: Leaf, changes: Sequence[Leaf]) -> Below:
         """Apply changes where a single leaf hangs."""
-        if len(changes) == 1:
-            change = changes[0]
-            if change.key_hash == present.key_hash:
-                return change if change.hash else None
-            if not change.hash:
-                return present
         leaves = [leaf for leaf in changes if leaf.hash]
         if all(leaf.key_hash != present.key_hash for leaf in changes):
-            leaves.append(present._replace(path=present.key_hash.hex().encode()))
+            leaves.append(present)
             leaves.sort()
         return self._build(path, leaves)
 
-    def _build(self, path: bytes, leaves: Sequence[Leaf]) -> Child:
-        """A subtree of leaves in order of path, where nothing hung before."""
+    def _build(self, path: bytes, leaves: Sequence[Leaf]) -> Below:
+        """A subtree of leaves in order of path, where no node was before."""
         if len(leaves) <= 1:
             return leaves[0] if leaves else None
         depth = len(path)
@@ -209,10 +196,37 @@ class TreeUpdate:
         for digit, group in groups.items():
             child = self._build(path + _DIGITS[digit], group)
             if child is not None:
-                children[digit] = child
+                children[digit] = Branch(child) if isinstance(child, bytes) else child
         record = build_record(children)
         self.writes[path] = record
-        return Branch(node_hash(record))
+        return node_hash(record)
+
+
+def _put_child(node: bytearray, digit: int, child: Below) -> None:
+    """Replace, insert or remove the child `digit` in a record."""
+    bit = 1 << digit
+    bitmap, leaf_map = node[1] << 8 | node[2], node[3] << 8 | node[4]
+    at = HEAD + HASH * (bitmap & (bit - 1)).bit_count()
+    entry = HEAD + HASH * bitmap.bit_count() + _LEAF_ENTRY * (leaf_map & (bit - 1)).bit_count()
+    # The leaf's entry first: it lies behind the hashes, whose number may change.
+    entry_end = entry + _LEAF_ENTRY if leaf_map & bit else entry
+    at_end = at + HASH if bitmap & bit else at
+    if child is None:
+        del node[entry:entry_end]
+        del node[at:at_end]
+        bitmap &= ~bit
+        leaf_map &= ~bit
+    elif isinstance(child, bytes):
+        del node[entry:entry_end]
+        node[at:at_end] = child
+        bitmap |= bit
+        leaf_map &= ~bit
+    else:
+        node[entry:entry_end] = child.key_hash + child.commitment
+        node[at:at_end] = child.hash
+        bitmap |= bit
+        leaf_map |= bit
+    node[1:HEAD] = (bitmap << 16 | leaf_map).to_bytes(4, "big")
 
 
 def fresh_root(leaves: Iterable[Leaf]) -> bytes:
