@@ -91,6 +91,7 @@ class ExecutorClient:
         self._finalised = -1
         self._deaths = 0
         self._closing = False
+        self._reviving = False
         self._dead: CarbonnodeError | None = None
         self._views = asyncio.Lock()
         self._queued_views = 0
@@ -201,14 +202,27 @@ class ExecutorClient:
             raise self._dead
         if self._closing:
             raise StorageError("the executor process is closed: the node is stopping", code="closed")
+        number, future = self._owe(command)
+        # While a new process is brought to where the dead one stood, commands wait their turn: `_replay` sends them.
+        if not self._reviving:
+            self._write(number, command)
+        return future
+
+    def _owe(self, command: protocol.AnyCommand) -> "tuple[int, asyncio.Future[tuple[bytes, int]]]":
         self._number += 1
         future: asyncio.Future[tuple[bytes, int]] = asyncio.get_running_loop().create_future()
         self._owed[self._number] = _Owed(command, future)
-        self._write(self._number, command)
-        return future
+        return self._number, future
 
     async def _ask(self, command: protocol.AnyCommand, kind: type[T]) -> T:
         result, _ = await self._send(command)
+        return _decoded(result, kind)
+
+    async def _ask_at_once(self, command: protocol.AnyCommand, kind: type[T]) -> T:
+        """Ahead of what waits: only for bringing a new process up."""
+        number, future = self._owe(command)
+        self._write(number, command)
+        result, _ = await future
         return _decoded(result, kind)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
@@ -226,6 +240,7 @@ class ExecutorClient:
                     owed.future.set_result((answer.result, answer.elapsed_us))
         except (asyncio.IncompleteReadError, ConnectionError):
             if not self._closing:
+                self._reviving = True
                 self._reading = asyncio.get_running_loop().create_task(self._revive(), name="executor-restart")
 
     async def _revive(self) -> None:
@@ -252,14 +267,16 @@ class ExecutorClient:
         """Bring a new process to where the dead one stood: executed blocks again, then the commands it owed an answer."""
         waiting = list(self._owed.items())
         self._owed = {}
-        status = await self.status()
+        status = await self._ask_at_once(protocol.Status(), LedgerStatus)
         for height, logged in sorted(self._log.items()):
             if height > status.height:
-                block = await self._ask(logged.command, ExecutedBlock)
+                block = await self._ask_at_once(logged.command, ExecutedBlock)
                 if block.header_hash != logged.header_hash:
                     raise InvariantViolation(f"block {height} came to another header when it was executed again: the executor isn't deterministic")
                 if height <= self._finalised:
-                    await self._ask(protocol.Finalise(height), int)
+                    await self._ask_at_once(protocol.Finalise(height), int)
+        waiting += list(self._owed.items())
+        self._reviving = False
         for number, owed in waiting:
             self._owed[number] = owed
             self._write(number, owed.command)

@@ -104,7 +104,7 @@ def seccomp_program(machine: str, pid: int) -> bytes:
     program += [
         _instruction(_JUMP_EQUAL, 0, 3, _CLONE[machine]),
         _instruction(_LOAD, 0, 0, _OFFSET_ARG0),
-        _instruction(_JUMP_SET, 3, 0, _CLONE_THREAD),
+        _instruction(_JUMP_SET, 5, 0, _CLONE_THREAD),
         _instruction(_RETURN, 0, 0, refuse),
         _instruction(_JUMP_EQUAL, 0, 3, _KILL_CALLS[machine]),
         _instruction(_LOAD, 0, 0, _OFFSET_ARG0),
