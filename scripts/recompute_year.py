@@ -29,6 +29,9 @@ from carbonnode.identity import KeyStore  # noqa: E402
 
 AT_ONCE = 8
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+OBLIGATION = tuple(
+    "verified_t obligation_t surrendered_t pending_t status shortfall_t mean_price_fen multiple penalty_fen paid covered".split()
+)
 HOLDING = ("available", "trading", "frozen", "pledged", "pending")
 
 
@@ -126,8 +129,7 @@ async def check_accounts(asker: Asker, ledger: Ledger, year: dict[str, Any], pla
         covered = bool(kind) and scope1 >= rules["coverage_t"]
         ledger.same("allocation", f"{entity} covered", said["covered"], covered)
         ledger.same("allocation", f"{entity} tonnes", said["allocated_t"], int(row["production_mwh"]) * rules[kind] // 10_000 if covered else 0)
-        figures = ("verified_t", "obligation_t", "surrendered_t", "pending_t", "status", "shortfall_t", "mean_price_fen", "multiple", "penalty_fen", "paid", "covered")
-        ledger.same("compliance", f"{entity} obligation", tuple(said[name] for name in figures), tuple(due))
+        ledger.same("compliance", f"{entity} obligation", tuple(said[name] for name in OBLIGATION), tuple(due))
         ledger.same("compliance", f"{entity} obligation is its verified figure", said["obligation_t"], scope1 if covered else 0)
         holding = [said["registry_t"][name] for name in HOLDING] + [said["trading_t"][name] for name in HOLDING]
         ledger.same("balances", f"{entity} units", holding, list(units[:10]))
@@ -176,8 +178,10 @@ async def check_trading(asker: Asker, ledger: Ledger, year: dict[str, Any], pric
         volume, amount, paid = sum(t["quantity_t"] for t in trades), sum(t["amount_fen"] for t in trades), [t["price_fen"] for t in trades]
         recomputed = (paid[0], max(paid), min(paid), half_up(amount, volume), volume, amount, len(trades))
         ledger.same("days", said["date"], tuple(said.values())[1:], recomputed)
-        ledger.same("days", f"{said['date']} on chain", tuple(await asker.ask("matching", "close_of", book="CEA-2024", day=day_number(date.fromisoformat(said["date"])))), recomputed)
-        ledger.same("days", f"{said['date']} as it really was", recomputed[:4], tuple(round(float(row[f"{n}_cny"]) * 100) for n in ("open", "high", "low", "close")))
+        on_chain = await asker.ask("matching", "close_of", book="CEA-2024", day=day_number(date.fromisoformat(said["date"])))
+        ledger.same("days", f"{said['date']} on chain", tuple(on_chain), recomputed)
+        figures = tuple(round(float(row[f"{name}_cny"]) * 100) for name in ("open", "high", "low", "close"))
+        ledger.same("days", f"{said['date']} as it really was", recomputed[:4], figures)
 
 
 async def check_sums(asker: Asker, ledger: Ledger, year: dict[str, Any]) -> None:

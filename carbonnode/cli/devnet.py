@@ -120,13 +120,13 @@ def _show_nodes(output: Output, data: dict[str, Any]) -> None:
     def render(console: "Console") -> None:
         from rich.table import Table
 
-        table = Table(box=None, padding=(0, 2), header_style="dim")
-        for name in ("node", "role", "organisation", "pid", "state", "height", "state root", "view", "peers", "api"):
-            table.add_column(name, justify="right" if name in {"pid", "height", "view", "peers"} else "left")
+        table = Table(box=None, padding=(0, 1), header_style="dim")
+        for name in ("node", "pid", "height", "state root", "view", "peers", "api"):
+            table.add_column(name, justify="right" if name in {"pid", "height", "view", "peers"} else "left", no_wrap=True)
         for node in data["nodes"]:
-            root = (node["state_root"] or "-")[:16]
-            known = [node[key] for key in ("name", "role", "organisation", "pid", "state", "height")]
-            table.add_row(*["-" if cell is None else str(cell) for cell in (*known, root, node["view"], node["peers"], node["api"])])
+            root = (node["state_root"] or node["state"])[:12]
+            cells = (node["name"], node["pid"], node["height"], root, node["view"], node["peers"], node["api"])
+            table.add_row(*["-" if cell is None else str(cell) for cell in cells])
         console.print(table)
 
     if output.forced_json:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -72,8 +73,13 @@ def environment(passphrase_path: Path) -> dict[str, str]:
     return {**package_environment(), PASSPHRASE_VARIABLE: str(passphrase_path)}
 
 
-def start(arguments: list[str], *, pid_path: Path, output_path: Path, passphrase_path: Path) -> ProcessId:
-    """Start `python -m carbonnode ...` in a session of its own, with its output in a file. Raises `DevnetError` if it is gone at once."""
+def start(
+    arguments: list[str], *, pid_path: Path, output_path: Path, passphrase_path: Path, extra: Mapping[str, str] | None = None
+) -> ProcessId:
+    """Start `python -m carbonnode ...` in a session of its own, with its output in a file and `extra` variables in its environment.
+
+    Raises `DevnetError` if it is gone at once.
+    """
     output_path.parent.mkdir(parents=True, exist_ok=True)
     with output_path.open("ab") as output:
         child = subprocess.Popen(
@@ -82,7 +88,7 @@ def start(arguments: list[str], *, pid_path: Path, output_path: Path, passphrase
             stdout=output,
             stderr=output,
             start_new_session=True,
-            env=environment(passphrase_path),
+            env={**environment(passphrase_path), **(extra or {})},
             close_fds=True,
         )
     started = start_of(child.pid)

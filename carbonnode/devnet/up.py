@@ -96,13 +96,14 @@ def _start_init(layout: Layout, description: Description, node: NodeEntry, certi
     )
 
 
-def start_node(layout: Layout, node: NodeEntry) -> processes.ProcessId:
-    """Start one node's process."""
+def start_node(layout: Layout, node: NodeEntry, extra: Mapping[str, str] | None = None) -> processes.ProcessId:
+    """Start one node's process, with `extra` variables in its environment."""
     return processes.start(
         ["start", "--dir", str(layout.node(node.name))],
         pid_path=layout.pid_path(node.name),
         output_path=layout.output_path(node.name),
         passphrase_path=layout.passphrase_path,
+        extra=extra,
     )
 
 

@@ -1,0 +1,115 @@
+"""Killing validators of a running devnet and starting them again, from a seed: for soak runs and functional tests."""
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import msgspec
+
+from carbonnode.devnet import processes
+from carbonnode.devnet.layout import Layout, NodeEntry
+from carbonnode.devnet.up import start_node
+
+CRASH_VARIABLE = "CARBONNODE_CRASH_AT"
+"""The variable of `storage.crashpoints`: `name:count` makes a node kill itself at that point."""
+_POLL_S = 0.05
+
+
+class Habits(msgspec.Struct, frozen=True):
+    """How the killer behaves; seconds."""
+
+    pause_s: tuple[float, float] = (1.0, 4.0)
+    """Between one restart and the next kill: the killed node needs some of it to catch up."""
+    dead_s: tuple[float, float] = (0.1, 2.5)
+    pairs: float = 0.1
+    """Share of the kills that take two validators at once: of four, that stops the chain until one is back."""
+    point_patience_s: float = 20.0
+    """How long a node armed with a crash point may live before it is killed from outside."""
+    most_hits: int = 40
+    """A crash point strikes when it is reached for the n-th time, n up to this."""
+
+
+class Chaos:
+    """One killer. `kills` counts kills of any sort, `points` those at named crash points."""
+
+    def __init__(self, layout: Layout, seed: int, tell: Callable[[str], None], *, points: Sequence[str] = (), habits: Habits | None = None) -> None:
+        self._layout = layout
+        self._nodes = [node for node in layout.describe().nodes if node.role != "user"]
+        self._rng = random.Random(seed)
+        self._tell = tell
+        self._todo = list(points)
+        self._habits = habits or Habits()
+        self.kills = 0
+        self.points: Counter[str] = Counter()
+        self.missed: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Kill and restart until cancelled; whatever happens, every validator runs in the end."""
+        try:
+            while True:
+                await asyncio.sleep(self._rng.uniform(*self._habits.pause_s))
+                if self._todo:
+                    await self._strike_at(self._todo.pop(0))
+                else:
+                    await self._strike()
+        finally:
+            self.restore()
+
+    def restore(self) -> None:
+        """Start every validator that doesn't run."""
+        for node in self._nodes:
+            if processes.read_process(self._layout.pid_path(node.name)) is None:
+                start_node(self._layout, node)
+
+    async def _strike(self) -> None:
+        victims = self._rng.sample(self._nodes, 2 if self._rng.random() < self._habits.pairs else 1)
+        for node in victims:
+            await self._kill(node)
+        self._tell(f"killed {' and '.join(node.name for node in victims)}")
+        for node in victims:
+            await asyncio.sleep(self._rng.uniform(*self._habits.dead_s))
+            start_node(self._layout, node)
+
+    async def _strike_at(self, point: str) -> None:
+        """Restart a validator so that it kills itself at a named point, wait for that, start it again."""
+        node = self._rng.choice(self._nodes)
+        count = self._rng.randint(1, self._habits.most_hits)
+        await self._kill(node)
+        process = start_node(self._layout, node, {CRASH_VARIABLE: f"{point}:{count}"})
+        deadline = time.monotonic() + self._habits.point_patience_s
+        while processes.alive(process) and time.monotonic() < deadline:
+            await asyncio.sleep(_POLL_S)
+        if processes.alive(process):
+            # A point in the executor process takes that process; the node ends by itself, or here.
+            self.missed[point] += 1
+            await self._kill(node)
+        else:
+            self.points[point] += 1
+            self.kills += 1
+        self._tell(f"{node.name}: crash point {point} at hit {count}{' not reached in time' if self.missed[point] else ''}")
+        start_node(self._layout, node)
+
+    async def _kill(self, node: NodeEntry) -> None:
+        process = processes.read_process(self._layout.pid_path(node.name))
+        if process is None:
+            return
+        processes.signal_process(process, signal.SIGKILL)
+        while processes.alive(process):
+            await asyncio.sleep(_POLL_S)
+        self.kills += 1
+
+
+@contextlib.asynccontextmanager
+async def during(chaos: Chaos) -> AsyncIterator[Chaos]:
+    """Let it rage while the body runs. Its own failure comes out at the end."""
+    task = asyncio.create_task(chaos.run())
+    try:
+        yield chaos
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
