@@ -108,6 +108,7 @@ class Functions:
             "_iter": self.iterable,
             "_hash": self.digest,
             "_verify_signature": self.signature_holds,
+            "_pay": self.pay,
         }
 
     def sequence(self, value: Any) -> Any:
@@ -164,6 +165,11 @@ class Functions:
             raise ContractAbort(codes.TYPE)
         self.charge(len(value) * self.per_item)
         return list(value)
+
+    def pay(self, amount: int) -> bool:
+        """Take gas, and be true: the condition of a comprehension that can't bind the counter itself."""
+        self.charge(amount)
+        return True
 
     def digest(self, data: Any) -> bytes:
         """`hash(data)`: blake2b-256."""

@@ -68,6 +68,8 @@ class ExpressionRewriter:
         self.costs = costs
         self.nested = 0
         """Above 0 inside a comprehension, where a temporary can't be bound."""
+        self.sourced = 0
+        """Above 0 inside a comprehension's source, where not even the gas can be bound: a helper takes it."""
 
     def expr(self, node: ast.expr) -> ast.expr:
         """The rewritten expression, at the place of the old one."""
@@ -192,19 +194,25 @@ class ExpressionRewriter:
         """A list comprehension: every item that it looks at is charged, and its length is bounded."""
         generator = node.generators[0]
         self.nested += 1
+        self.sourced += 1
         source = self.source(generator.iter, bounded=not generator.ifs)
-        charge = ast.NamedExpr(
-            target=ast.Name(id=GAS, ctx=ast.Store()),
-            value=ast.BinOp(left=load(GAS), op=ast.Sub(), right=ast.Constant(value=self.costs.comprehension_turn(node))),
-        )
-        enough = ast.Compare(left=charge, ops=[ast.GtE()], comparators=[ast.Constant(value=0)])
-        first = ast.BoolOp(op=ast.Or(), values=[enough, call("_oog")])
+        self.sourced -= 1
+        first = self.payment(self.costs.comprehension_turn(node))
         inner = ast.comprehension(target=generator.target, iter=source, ifs=[first, *self.exprs(generator.ifs)], is_async=0)
         made: ast.expr = ast.ListComp(elt=self.expr(node.elt), generators=[inner])
         self.nested -= 1
         if isinstance(generator.iter, ast.Call) and isinstance(generator.iter.func, ast.Name) and generator.ifs:
             made = call("_made", made)
         return made
+
+    def payment(self, amount: int) -> ast.expr:
+        """An expression that takes gas and is true, or stops."""
+        if self.sourced:
+            return call("_pay", ast.Constant(value=amount))
+        left = ast.BinOp(left=load(GAS), op=ast.Sub(), right=ast.Constant(value=amount))
+        charge = ast.NamedExpr(target=ast.Name(id=GAS, ctx=ast.Store()), value=left)
+        enough = ast.Compare(left=charge, ops=[ast.GtE()], comparators=[ast.Constant(value=0)])
+        return ast.BoolOp(op=ast.Or(), values=[enough, call("_oog")])
 
     def source(self, node: ast.expr, *, bounded: bool = False) -> ast.expr:
         """What a loop runs over."""
