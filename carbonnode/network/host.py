@@ -27,7 +27,14 @@ from carbonnode.network.handshake import INSTANCE_BYTES
 from carbonnode.network.listener import ExclusiveTransport, open_exclusive, socket_address
 from carbonnode.network.shared import Bridge, StreamId
 from carbonnode.network.switchboard import Switchboard
-from carbonnode.network.workarounds import batch_window_updates, only_own_protocols, release_inbound_slots, without_auto_connector, without_resource_manager
+from carbonnode.network.workarounds import (
+    batch_window_updates,
+    insert_fast_paths,
+    only_own_protocols,
+    release_inbound_slots,
+    without_auto_connector,
+    without_resource_manager,
+)
 
 
 async def serve(transport_seed: bytes, board: Switchboard, bridge: Bridge, report_listening: Callable[[tuple[str, int]], None]) -> None:
@@ -40,6 +47,7 @@ async def serve(transport_seed: bytes, board: Switchboard, bridge: Bridge, repor
     batch_window_updates()
     without_resource_manager(swarm)
     without_auto_connector(swarm)
+    insert_fast_paths(swarm)
     only_own_protocols(host)
     family = "ip6" if ":" in address[0] else "ip4"
     stop = trio.Event()

@@ -10,6 +10,7 @@
 | SO_REUSEPORT: a second process on the port takes half the connections | `listener` |
 | two system calls per frame; buffers as large as a peer announces | `tcp` |
 | a reader that stalls 5 s is reset | `link._window` waits for the window before it writes |
+| task switches, locks and log lines on every frame | `insert_fast_paths` |
 | concurrent writers interleave above 64 KB | one writer per stream, 60 KB a write (`link`) |
 | a missed yamux ping closes nothing | heartbeats of our own (`link`) |
 | a peer is granted 16 MB a stream before it has said anything | `batch_window_updates` |
@@ -23,10 +24,14 @@ import trio
 from libp2p.abc import IMuxedConn, IRawConnection
 from libp2p.host.basic_host import BasicHost
 from libp2p.network.swarm import Swarm
+from libp2p.peer.id import ID
+from libp2p.security.secure_session import SecureSession
 from libp2p.stream_muxer.yamux import yamux
+from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr
 
 from carbonnode.network.doorman import Doorman
+from carbonnode.network.fastpath import FastPath
 from carbonnode.network.peer import Refusal
 from carbonnode.network.switchboard import Switchboard
 
@@ -107,6 +112,18 @@ def without_auto_connector(swarm: Swarm) -> None:
     swarm.auto_connector.start = nothing
     swarm.auto_connector.run_background_task = nothing
     swarm.auto_connector.maybe_connect = nothing
+
+
+def insert_fast_paths(swarm: Swarm) -> None:
+    """Put a `FastPath` under every connection, while it isn't read yet."""
+    upgrade = swarm.upgrader.upgrade_connection
+
+    async def upgrade_connection(session: SecureSession, peer_id: ID) -> Yamux:
+        conn: Yamux = await upgrade(session, peer_id)
+        conn.secured_conn = FastPath(session, conn)
+        return conn
+
+    swarm.upgrader.upgrade_connection = upgrade_connection
 
 
 def batch_window_updates() -> None:

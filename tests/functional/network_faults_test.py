@@ -245,10 +245,10 @@ async def test_a_mute_peer_is_closed_as_silent(town: Town) -> None:
 async def test_a_slow_sender_of_bulk_is_not_mistaken_and_a_fast_one_is_slowed(town: Town) -> None:
     a, _, _, on_b = await town.pair(limits=Limits(max_bulk_bytes_per_s=1_000_000))
     began = time.monotonic()
-    for _ in range(30):
+    for _ in range(60):
         a.send("b", Channel.BULK, bytes(100_000))
-    await on_b.until(lambda: len(on_b.frames) == 30)
-    assert time.monotonic() - began > 1.5  # 3 MB, of which the first second's allowance passes at once
+    await on_b.until(lambda: len(on_b.frames) == 60)
+    assert time.monotonic() - began > 1.5  # 6 MB, of which the window and the first second's allowance passes at once
     assert not on_b.downs
 
 
