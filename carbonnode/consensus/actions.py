@@ -118,7 +118,7 @@ class DiscardOverlays(Action, frozen=True):
 class RequestSync(Action, frozen=True):
     """This replica lags behind certificates: fetch certified blocks (or a snapshot) up to `height` at least, from any peer, then give `Synced`.
 
-    May come again with a greater height; it replaces the wish before. Never give up while peers claim more.
+    Answered by exactly one `Synced`, which may come for less: if no connected peer has more, with what the stores hold. No other comes before the answer.
     """
 
     height: int

@@ -75,6 +75,7 @@ class Core:
 
         self.syncing = False
         self.sync_target = 0
+        self.sync_pause_until = 0
         self.diverged = 0
         self.abstaining = False
         self.abstain_target = -1

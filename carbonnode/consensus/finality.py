@@ -5,7 +5,7 @@ from carbonnode.consensus.actions import DiscardOverlays, Finalise, ReportEviden
 from carbonnode.consensus.core import Core
 from carbonnode.consensus.events import Executed, Synced
 from carbonnode.consensus.evidence import CHECKPOINT, equivocation
-from carbonnode.consensus.journal import Diverged
+from carbonnode.consensus.journal import Diverged, Ordered
 from carbonnode.consensus.messages import Certified, Checkpoint
 from carbonnode.consensus.proofs import check_certificate
 
@@ -29,7 +29,9 @@ def _vote_checkpoint(core: Core, height: int, header_hash: bytes) -> None:
         core.alarm("nondeterminism", height, f"height {height} gave header {given.digest.hex()} before a restart and {header_hash.hex()} after it")
         return
     signature, record = core.guard.vote(CHECKPOINT, 0, height, header_hash)
-    if record is not None:
+    slot = core.slots.get(height)
+    if record is not None and slot is not None and slot.committed is not None:
+        core.out.persist(height, Ordered(core.epoch.epoch, height, slot.committed))
         core.out.persist(height, record)
     assert core.index is not None
     vote = Checkpoint(core.epoch.epoch, height, header_hash, core.index, signature)
@@ -42,10 +44,7 @@ def on_checkpoint(core: Core, message: Checkpoint) -> None:
     if message.height <= core.stable:
         return
     if message.height > core.stable + 2 * core.window:
-        core.far[message.signer] = max(core.far.get(message.signer, 0), message.height)
-        ahead = sorted(core.far.values(), reverse=True)
-        if len(ahead) >= core.one_honest:
-            core.hint = max(core.hint, ahead[core.one_honest - 1])
+        claim(core, message.signer, message.height)
         return
     count_checkpoint(core, message)
 
@@ -84,7 +83,7 @@ def on_certified(core: Core, message: Certified, sender: int | None) -> None:
     """A certificate that a peer handed on. Raises `PeerViolation` if it doesn't hold."""
     certificate = message.certificate
     if certificate.epoch > core.epoch.epoch:
-        core.hint = max(core.hint, core.stable + 1)  # its set is unknown here: only a sync can verify it
+        claim(core, sender, certificate.height)  # its set is unknown here: only a sync can verify it
         return
     if certificate.epoch < core.epoch.epoch:
         return
@@ -92,9 +91,24 @@ def on_certified(core: Core, message: Certified, sender: int | None) -> None:
         check_certificate(certificate, core.epoch, core.chain_id, core.verify)
         if sender is not None:
             core.peer_certified[sender] = max(core.peer_certified.get(sender, 0), certificate.height)
+    keep_certificate(core, certificate)
+
+
+def keep_certificate(core: Core, certificate: Certificate) -> None:
+    """Take in a certificate of this epoch that was verified."""
     if core.stable < certificate.height <= core.stable + 2 * core.window:
         core.certificates.setdefault(certificate.height, certificate)
     core.hint = max(core.hint, certificate.height)
+
+
+def claim(core: Core, sender: int | None, height: int) -> None:
+    """A peer says, without proof that can be checked here, that a height is certified; f + 1 who say so are believed."""
+    if sender is None or sender == core.index:
+        return
+    core.far[sender] = max(core.far.get(sender, 0), height)
+    ahead = sorted(core.far.values(), reverse=True)
+    if len(ahead) >= core.one_honest:
+        core.hint = max(core.hint, ahead[core.one_honest - 1])
 
 
 # ---- what follows
@@ -165,8 +179,8 @@ def collect_garbage(core: Core) -> None:
 
 
 def request_sync(core: Core, height: int) -> None:
-    """Ask the driver for certified blocks; execution pauses until they are here."""
-    if core.syncing and height <= core.sync_target:
+    """Ask the driver for certified blocks; execution pauses until they are here. One wish at a time: each is answered once."""
+    if core.syncing:
         return
     core.syncing = True
     core.sync_target = height
@@ -180,8 +194,15 @@ def best_certified(core: Core) -> int:
 
 def catch_up(core: Core, *, stalled: bool) -> None:
     """Sync if certificates are out of reach of our own log: at once beyond the window, else once nothing moves (PBFT.md 40)."""
+    if core.now < core.sync_pause_until:
+        return
     best = best_certified(core)
-    if best > core.stable + core.window or (stalled and best > core.stable and best > core.ordered):
+    if best > core.stable + core.window:
+        request_sync(core, best)
+        return
+    following = core.slots.get(core.ordered + 1)
+    can_order = following is not None and following.committed is not None
+    if stalled and best > core.ordered and not can_order:
         request_sync(core, best)
 
 
@@ -189,12 +210,15 @@ def on_synced(core: Core, event: Synced) -> None:
     """Block store and executor hold a later certified height."""
     core.syncing = False
     core.sync_target = 0
+    if event.height <= core.finalised:  # nobody had more: go on with what we have for a while
+        core.sync_pause_until = core.now + core.tuning.status_ms
     core.finalised = max(core.finalised, event.height)
     if event.height >= core.stable:
         core.stable = event.height
         core.stable_hash = event.header_hash
-        core.stable_certificate = event.certificate
-        core.recent.append(event.certificate)
+        if event.certificate is not None:
+            core.stable_certificate = event.certificate
+            core.recent.append(event.certificate)
         if core.diverged:
             core.out.persist(event.height + 2 * core.window, Diverged(core.epoch.epoch, 0))
             core.diverged = 0

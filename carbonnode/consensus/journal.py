@@ -68,7 +68,15 @@ class Abstaining(Wire, frozen=True, tag=8):
     target: int
 
 
-JournalRecord: TypeAlias = Proposed | Held | Voted | Prepared | Left | Entered | Diverged | Abstaining
+class Ordered(Wire, frozen=True, tag=9):
+    """The batch this replica executed at a height, written with its CHECKPOINT: whoever signed a header can make that block again after a crash."""
+
+    epoch: int
+    height: int
+    digest: bytes
+
+
+JournalRecord: TypeAlias = Proposed | Held | Voted | Prepared | Left | Entered | Diverged | Abstaining | Ordered
 
 
 def encode_record(record: JournalRecord) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from carbonnode.chain.batch import Batch
 from carbonnode.consensus.core import Core
 from carbonnode.consensus.evidence import PRE_PREPARE
-from carbonnode.consensus.journal import Abstaining, Diverged, Entered, Held, JournalRecord, Left, Prepared, Proposed, Voted
+from carbonnode.consensus.journal import Abstaining, Diverged, Entered, Held, JournalRecord, Left, Ordered, Prepared, Proposed, Voted
 from carbonnode.consensus.messages import NewView, PrePrepare, ViewChange
 from carbonnode.consensus.proofs import outcome
 
@@ -47,7 +47,7 @@ def replay_journal(core: Core, records: Iterable[JournalRecord]) -> None:
     _resume_slots(core, proposals)
 
 
-def _replay_one(core: Core, record: Held | Voted | Prepared | Diverged | Abstaining) -> None:
+def _replay_one(core: Core, record: Held | Voted | Prepared | Diverged | Abstaining | Ordered) -> None:
     if isinstance(record, Held):
         _hold(core, record.height, record.batch)
     elif isinstance(record, Voted):
@@ -57,6 +57,9 @@ def _replay_one(core: Core, record: Held | Voted | Prepared | Diverged | Abstain
     elif isinstance(record, Abstaining):
         core.abstaining = record.target != 0
         core.abstain_target = record.target
+    elif isinstance(record, Ordered):
+        if record.height > core.stable:
+            core.slot(record.height).committed = record.digest
     elif record.proof.height > core.stable:
         slot = core.slot(record.proof.height)
         if slot.proof is None or record.proof.view >= slot.proof.view:

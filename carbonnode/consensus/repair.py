@@ -8,7 +8,7 @@ from collections import deque
 from carbonnode.chain.batch import NULL_BATCH
 from carbonnode.consensus.core import Core
 from carbonnode.consensus.evidence import CHECKPOINT, COMMIT, PREPARE
-from carbonnode.consensus.finality import catch_up
+from carbonnode.consensus.finality import catch_up, claim
 from carbonnode.consensus.messages import (
     BatchReply,
     Certified,
@@ -79,7 +79,7 @@ def on_status(core: Core, status: Status, sender: int | None) -> None:
     if sender is None or sender == core.index:
         return
     if status.epoch > core.epoch.epoch:
-        core.hint = max(core.hint, core.stable + 1)
+        claim(core, sender, status.stable)
     if status.stable == 0 and not status.abstaining:
         core.peer_certified.setdefault(sender, 0)
     last = core.answered.get(sender)

@@ -6,10 +6,10 @@ neither moves the network nor leaves it. From the first VIEW-CHANGE on it is Cas
 
 from carbonnode.consensus.actions import ReleaseBatch, ViewEntered
 from carbonnode.consensus.core import SLOW, Core
-from carbonnode.consensus.finality import request_sync
+from carbonnode.consensus.finality import keep_certificate, request_sync
 from carbonnode.consensus.journal import Entered, Left
 from carbonnode.consensus.messages import NewView, Reproposal, Suspect, ViewChange
-from carbonnode.consensus.proofs import Outcome, check_new_view, check_view_change, outcome, stable_height
+from carbonnode.consensus.proofs import Outcome, check_new_view, check_view_change, outcome
 
 
 def on_suspect(core: Core, message: Suspect) -> None:
@@ -27,7 +27,8 @@ def on_view_change(core: Core, message: ViewChange) -> None:
         return
     check_view_change(message, core.epoch, core.chain_id, core.verify)
     core.view_changes[message.signer] = message
-    core.hint = max(core.hint, stable_height(message, core.epoch))
+    if message.stable is not None:
+        keep_certificate(core, message.stable)
 
 
 def on_new_view(core: Core, message: NewView) -> None:
@@ -35,6 +36,9 @@ def on_new_view(core: Core, message: NewView) -> None:
     if message.view < core.view or (message.view == core.view and core.active):
         return
     result = check_new_view(message, core.epoch, core.chain_id, core.verify)
+    for change in message.view_changes:
+        if change.stable is not None:
+            keep_certificate(core, change.stable)
     enter(core, message, result)
 
 
@@ -78,12 +82,14 @@ def express_suspicion(core: Core) -> None:
 
 
 def _suspected(core: Core) -> bool:
-    if not core.suspects:
+    """F + 1 members want the view to end: by a fresh SUSPECT, or by having left it already."""
+    if not core.suspects and not core.view_changes:
         return False
     patience = 2 * core.pacing.timeout_ms
     fresh = {signer: held for signer, held in core.suspects.items() if core.now - held[0] <= patience}
     core.suspects = fresh
-    if len(fresh) < core.one_honest:
+    gone = {signer for signer, vc in core.view_changes.items() if vc.view > core.view}
+    if not fresh or len(gone | set(fresh)) < core.one_honest:
         return False
     for signer, (_, message) in sorted(fresh.items()):
         if signer != core.index:
@@ -163,7 +169,6 @@ def enter(core: Core, message: NewView, result: Outcome) -> None:
     core.view_entered_ms = core.now
     core.progress()
     core.requests.new_view(core.now)
-    core.hint = max(core.hint, result.stable)
     core.out.persist(core.stable + 2 * core.window, Entered(message))
     _release_unnamed(core)
     core.next_height = max(core.named_top, core.stable, result.stable) + 1

@@ -124,7 +124,11 @@ class Faults:
         key = (pair[0], pair[1])
         self.world.note(f"link {key} clogs")
         extra = self.world.dice.between(100, 1_500)
-        self._for_a_while(lambda w: w.clogged.update({key: extra}), lambda w: w.clogged.pop(key, None) and None)
+
+        def undo(weather: Weather) -> None:
+            weather.clogged.pop(key, None)
+
+        self._for_a_while(lambda w: w.clogged.update({key: extra}), undo)
 
     # ---- processes and machines
 

@@ -80,7 +80,7 @@ class SimNode:
             act.CancelTimer: self._cancel_timer,
             act.RequestBatch: self._request_batch,
             act.ResolveBatch: self._resolve,
-            act.ReleaseBatch: lambda action: None if self.memory is None else self.memory.proposed.pop(action.height, None) and None,
+            act.ReleaseBatch: self._release,
             act.Execute: self._execute,
             act.Finalise: self._finalise,
             act.DiscardOverlays: self._discard,
@@ -360,6 +360,10 @@ class SimNode:
             memory.proposed[action.height] = chosen
         self.give(ev.BatchReady(now_ms=self.clock_ms, height=action.height, batch=batch, more=len(waiting) > room))
 
+    def _release(self, action: act.ReleaseBatch) -> None:
+        if self.memory is not None:
+            self.memory.proposed.pop(action.height, None)
+
     def _resolve(self, action: act.ResolveBatch) -> None:
         self.later(self.world.dice.below(3), lambda: self._try_resolve(action))
 
@@ -373,7 +377,7 @@ class SimNode:
         if action.digest not in self.disk.bodies:
             for wire_hash in hashes:
                 if wire_hash not in self.known and any(p.up and wire_hash in p.known and self.reaches(p) for p in self.peers.values()):
-                    self.known.add(wire_hash)
+                    self.admit(wire_hash)
             if not all(h in self.known for h in hashes):
                 self.later(_RETRY_MS, lambda: self._try_resolve(action))
                 return
@@ -469,10 +473,6 @@ class SimNode:
         assert memory is not None
         peers = [p for p in self.peers.values() if p is not self and p.up and p.honest and p.height >= self.height and self.reaches(p)]
         behind = [p for p in peers if p.height > self.height]
-        level = any(p.height >= memory.sync_wish for p in peers) or self.height >= memory.sync_wish
-        if not behind and not (level and self.height >= memory.sync_wish):
-            self.later(_RETRY_MS, self._try_sync)
-            return
         memory.overlays.clear()
         memory.queue.clear()
         memory.proposed.clear()
@@ -487,7 +487,6 @@ class SimNode:
         block, certificate = self.disk.blocks[-1]
         self.world.note(f"n{self.number} synced to height {block.height}")
         self.checks.synced(self.number, block)
-        assert certificate is not None
         self.give(
             ev.Synced(
                 now_ms=self.clock_ms,
