@@ -1,0 +1,207 @@
+"""Decisions of a small `rules` contract become epochs: parameters, code and validators change at a height that everyone knows long before."""
+
+import pytest
+
+from carbonnode.chain.codec import encode
+from carbonnode.chain.genesis import ContractSource
+from carbonnode.chain.hashing import blake2b_256
+from carbonnode.chain.memory_kv import MemoryKV
+from carbonnode.chain.receipt import Status
+from carbonnode.chain.signing import KeySigner
+from carbonnode.chain.validators import Validator, ValidatorSet
+from carbonnode.chain.values import Value
+from carbonnode.ledger import layout
+from carbonnode.ledger.executor import BlockExecutor
+from carbonnode.ledger.results import ExecutedBlock
+from tests.unit.ledger.toy import TOY, Chain, genesis
+
+RULES = '''"""Rules that obey anyone."""
+decided = Map(int, tuple)
+code = Map(str, int, str)
+count = Var(int)
+clock_offset_ms = Var(int)
+
+
+@init
+def setup() -> None:
+    count.set(0)
+    clock_offset_ms.set(0)
+
+
+@export
+def decide(height: int, kind: str, subject: str, key: str, value: int, note: str) -> None:
+    decided[count.get()] = (height, kind, subject, key, value, note)
+    count.set(count.get() + 1)
+
+
+@export
+def upload(source_hash: str, part: int, text: str) -> None:
+    code[source_hash, part] = text
+
+
+@export
+def move(offset_ms: int) -> None:
+    clock_offset_ms.set(offset_ms)
+'''
+NEW_TOY = TOY.replace("return balances.get(owner, 0)", "return 2 * balances.get(owner, 0)")
+
+
+@pytest.fixture
+def chain() -> Chain:
+    return Chain(genesis=genesis(more=(ContractSource("rules", RULES),), epoch_blocks=10, window=5))
+
+
+def decide(chain: Chain, height: int, kind: str, subject: str = "", key: str = "", value: int = 0, note: str = "") -> ExecutedBlock:
+    block = chain.block(chain.tx("decide", height, kind, subject, key, value, note, contract="rules"))
+    assert block.receipts[-1].status == Status.OK, block.receipts[-1].code
+    return block
+
+
+def run_to(chain: Chain, height: int) -> ExecutedBlock:
+    block = chain.block()
+    while block.header.height < height:
+        block = chain.block()
+    return block
+
+
+def outcome(chain: Chain, number: int) -> Value:
+    return chain.executor.value(layout.OUTCOMES + number.to_bytes(8, "big"))
+
+
+def test_a_parameter_changes_at_the_decided_height(chain: Chain) -> None:
+    block = decide(chain, 20, "chain", key="block_interval_ms", value=150)
+    assert block.next_epoch is not None
+    assert (block.next_epoch.number, block.next_epoch.first_height) == (1, 20)
+    assert block.next_epoch.parameters.block_interval_ms == 150
+    before = run_to(chain, 19)
+    assert before.header.epoch == 0
+    assert before.header.parameters_hash == chain.genesis.parameters.hash
+    first = chain.block()
+    assert (first.header.height, first.header.epoch) == (20, 1)
+    assert first.header.parameters_hash == block.next_epoch.parameters.hash
+    assert first.next_epoch is None
+    assert chain.executor.epochs()[0] == block.next_epoch
+
+
+def test_a_height_within_the_window_moves_to_the_next_boundary_beyond_it(chain: Chain) -> None:
+    block = decide(chain, 3, "chain", key="max_block_gas", value=7_000_000)
+    assert block.next_epoch is not None
+    assert block.next_epoch.first_height == 10
+    run_to(chain, 5)
+    later = decide(chain, 7, "chain", key="max_block_gas", value=8_000_000)
+    assert later.header.height == 6
+    assert later.next_epoch is not None
+    assert later.next_epoch.first_height == 10
+    assert later.next_epoch.parameters.max_block_gas == 7_000_000
+    entered = run_to(chain, 10)
+    assert entered.next_epoch is not None
+    assert (entered.next_epoch.number, entered.next_epoch.first_height) == (2, 20)
+    assert run_to(chain, 20).header.epoch == 2
+    assert chain.executor.epochs()[0].parameters.max_block_gas == 8_000_000
+
+
+def test_decisions_for_one_height_make_one_epoch(chain: Chain) -> None:
+    decide(chain, 20, "chain", key="max_block_gas", value=7_000_000)
+    block = decide(chain, 20, "chain", key="block_interval_ms", value=99)
+    assert block.next_epoch is not None
+    parameters = block.next_epoch.parameters
+    assert (block.next_epoch.number, parameters.max_block_gas, parameters.block_interval_ms) == (1, 7_000_000, 99)
+
+
+def test_the_validator_set_is_announced_by_the_last_block_of_the_old_one(chain: Chain) -> None:
+    members = (*chain.genesis.validators.validators, Validator("v9", "super", KeySigner(b"9" * 32).public_key, KeySigner(b"8" * 32).public_key))
+    following = ValidatorSet(members)
+    decide(chain, 20, "validators", note=encode(members).hex())
+    early = run_to(chain, 18)
+    assert early.header.next_validators_hash == early.header.validators_hash == chain.genesis.validators.hash
+    last = chain.block()
+    assert last.header.height == 19
+    assert last.header.validators_hash == chain.genesis.validators.hash
+    assert last.header.next_validators_hash == following.hash
+    first = chain.block()
+    assert first.header.validators_hash == first.header.next_validators_hash == following.hash
+
+
+def upload(chain: Chain, source: str) -> str:
+    source_hash = blake2b_256(source.encode()).hex()
+    parts = [source[start : start + 4000] for start in range(0, len(source), 4000)]
+    chain.block(*[chain.tx("upload", source_hash, number, part, contract="rules") for number, part in enumerate(parts)])
+    return source_hash
+
+
+def test_code_changes_at_the_epoch_and_old_heights_still_answer_with_the_old(chain: Chain) -> None:
+    chain.block(chain.tx("pay", "bank", "alice", 5))
+    source_hash = upload(chain, NEW_TOY)
+    decide(chain, 20, "contract", subject="toy", key=source_hash)
+    run_to(chain, 19)
+    assert chain.balance("alice") == 5
+    run_to(chain, 20)
+    assert chain.balance("alice") == 10
+    assert chain.balance("alice", 19) == 5
+    abi = chain.executor.abi("toy")
+    assert abi is not None
+    assert abi.source_hash.hex() == source_hash
+    stored = chain.executor.value(layout.code_key("toy"))
+    assert isinstance(stored, tuple)
+    assert stored[0] == 2
+    again = BlockExecutor(MemoryKV(), chain.genesis)
+    for height, (batch, transactions) in enumerate(chain.blocks, 1):
+        again.execute(height, batch, transactions)
+        again.finalise(height)
+    assert again.status().header_hash == chain.executor.status().header_hash
+
+
+def test_discarding_the_first_block_of_an_epoch_brings_the_old_code_back(chain: Chain) -> None:
+    chain.block(chain.tx("pay", "bank", "alice", 5))
+    decide(chain, 10, "contract", subject="toy", key=upload(chain, NEW_TOY))
+    run_to(chain, 9)
+    first = chain.execute(chain.tx("pay", "bank", "alice", 1))
+    chain.executor.discard_above(9)
+    assert chain.executor.epochs()[0].number == 0
+    batch, transactions = chain.blocks[-1]
+    assert chain.executor.execute(10, batch, transactions) == first
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "key", "value", "note", "code"),
+    [
+        ("chain", "", "no_such_parameter", 5, "", "epoch.malformed"),
+        ("chain", "", "block_interval_ms", 0, "", "epoch.malformed"),
+        ("chain", "", "profile", 1, "", "epoch.malformed"),
+        ("chain", "", "window", 10, "", "epoch.malformed"),
+        ("validators", "", "", 0, "zz", "epoch.malformed"),
+        ("validators", "", "", 0, "90", "epoch.malformed"),
+        ("contract", "toy", "00" * 32, 0, "", "epoch.code-missing"),
+    ],
+)
+def test_a_decision_that_cannot_be_carried_out_changes_nothing(chain: Chain, kind: str, subject: str, key: str, value: int, note: str, code: str) -> None:
+    block = decide(chain, 20, kind, subject, key, value, note)
+    assert block.next_epoch is None
+    assert outcome(chain, 0) == code
+    assert run_to(chain, 20).header.epoch == 0
+
+
+def test_code_that_the_checker_refuses_is_not_installed(chain: Chain) -> None:
+    decide(chain, 20, "contract", subject="toy", key=upload(chain, "import os\n"))
+    assert outcome(chain, 0) == "epoch.code-refused"
+    assert run_to(chain, 20).header.epoch == 0
+
+
+def test_other_kinds_are_the_contracts_own_affair(chain: Chain) -> None:
+    assert decide(chain, 20, "number").next_epoch is None
+    assert outcome(chain, 0) is None
+    assert decide(chain, 20, "chain", key="max_block_gas", value=5_000_000).next_epoch is not None
+
+
+def test_market_time_follows_the_offset_from_the_next_block_on(chain: Chain) -> None:
+    first = chain.block(chain.tx("move", 86_400_000, contract="rules"), time_ms=1_000_100)
+    second = chain.block(time_ms=1_000_200)
+    assert (first.market_ms, second.market_ms) == (1_000_100, 1_000_200 + 86_400_000)
+    assert second.header.time_ms == 1_000_200
+    clock = chain.executor.query("toy", "clock", ()).value
+    assert clock == [1, second.market_ms, 2]
+
+
+def test_a_job_follows_market_time(chain: Chain) -> None:
+    chain.block(chain.tx("later", 50_000_000, 3), chain.tx("move", 86_400_000, contract="rules"), time_ms=1_000_100)
+    assert chain.block(time_ms=1_000_200).job_count == 1
