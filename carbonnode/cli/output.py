@@ -1,0 +1,99 @@
+"""What a command says: one JSON document, or tables for a person; errors and progress go to stderr."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Output:
+    """Where an invocation writes. JSON is chosen by `--json`, and where stdout isn't a terminal."""
+
+    def __init__(self) -> None:
+        self.forced_json = False
+        self.written = False
+
+    @property
+    def json(self) -> bool:
+        """Whether stdout gets JSON."""
+        return self.forced_json or not sys.stdout.isatty()
+
+    def result(self, data: Any, render: "Callable[[Console], None] | None" = None) -> None:
+        """The command's one result: `data` as JSON, or what `render` draws (a plain table of `data` without it)."""
+        self.written = True
+        if self.json:
+            import msgspec
+
+            click.echo(msgspec.json.encode(data, enc_hook=str))
+            return
+        from rich.console import Console
+
+        console = Console(highlight=False)
+        if render is not None:
+            render(console)
+        else:
+            show(console, data)
+
+
+def note(message: str) -> None:
+    """A line for people on stderr."""
+    click.echo(message, err=True)
+
+
+def show(console: "Console", data: Any, title: str | None = None) -> None:
+    """A table of a mapping, of a list of mappings, or the value itself."""
+    if isinstance(data, Mapping):
+        console.print(pairs(data, title))
+    elif isinstance(data, Sequence) and not isinstance(data, str) and data and all(isinstance(row, Mapping) for row in data):
+        console.print(rows(list(data[0]), [list(row.values()) for row in data], title))
+    else:
+        console.print(text(data), markup=False)
+
+
+def pairs(data: Mapping[str, Any], title: str | None = None) -> Any:
+    """Names and values, one a line."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, show_header=False, box=None, pad_edge=False, title_justify="left")
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in data.items():
+        table.add_row(Text(str(name)), Text(text(value)))
+    return table
+
+
+def rows(header: Sequence[str], lines: Sequence[Sequence[Any]], title: str | None = None) -> Any:
+    """A table with a header; numbers stand to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
+    for position, name in enumerate(header):
+        numeric = bool(lines) and all(isinstance(line[position], int) and not isinstance(line[position], bool) for line in lines)
+        table.add_column(str(name), justify="right" if numeric else "left", overflow="fold")
+    for line in lines:
+        table.add_row(*[Text(text(value)) for value in line])
+    return table
+
+
+def text(value: Any) -> str:
+    """A value as a person reads it."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, Mapping):
+        if list(value) == ["hex"]:
+            return "0x" + str(value["hex"])
+        return ", ".join(f"{name}={text(item)}" for name, item in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(text(item) for item in value)
+    return str(value)
