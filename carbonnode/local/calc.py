@@ -1,6 +1,6 @@
 """The calculators of `carbonnode calc`: inputs to figures through the shipped contracts' own code. No formula stands here."""
 
-import datetime
+import datetime as dt
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ _STREAM_DENOMINATOR: Final = 12 * 10**27
 _STREAM_PLACES: Final = 6
 
 
-def run(kind: str, rules: str, input_path: Path, *, at: datetime.date | None = None, self_trade: str = "prevent") -> dict[str, Any]:
+def run(kind: str, rules: str, input_path: Path, *, at: dt.date | None = None, self_trade: str = "prevent") -> dict[str, Any]:
     """Run a calculator. `rules` is a rule set's id, family or path; `at` a date in the market's time zone, by default the rule set's start.
 
     Raises `ConfigError` for bad input and `LocalRefusal` for figures that a contract refuses.

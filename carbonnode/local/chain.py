@@ -79,6 +79,10 @@ class LocalChain:
         self._keep(outcome.events)
         return outcome
 
+    def resolve(self, name: str) -> Contract | None:
+        """The contract of a name."""
+        return self.contracts.get(name)
+
     def execute(self, calls: Sequence[Call], *, sender: bytes = SYSTEM_SENDER, gas: int = DEFAULT_GAS) -> Outcome:
         """Run a transaction of these calls, all or none. Every outcome is returned."""
         outcome = self._machine.execute(self.state, self._environment(), sender, calls, gas)
@@ -125,7 +129,7 @@ class LocalChain:
         return [event for event in self.events if event.to == audience]
 
     def _environment(self) -> Environment:
-        return Environment(self.market_time_ms, self.height, self.chain_id, self.contracts.get)
+        return Environment(self.market_time_ms, self.height, self.chain_id, self.resolve)
 
     def _keep(self, events: Sequence[EmittedEvent]) -> None:
         for event in events:

@@ -1,12 +1,15 @@
 """A local market: every shipped contract, a rule set and five management members, one for each role."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Final
 
+from carbonnode import resources
 from carbonnode.chain.hashing import blake2b_256
 from carbonnode.chain.values import Value
 from carbonnode.local import ruleset as rs
 from carbonnode.local.chain import LocalChain, key_of
+from carbonnode.vm.contract import Contract, compile_contract
 
 ROLES: Final[Mapping[str, int]] = {
     "authority": rs.AUTHORITY,
@@ -18,6 +21,12 @@ ROLES: Final[Mapping[str, int]] = {
 MS_A_DAY: Final = rs.MS_A_DAY
 
 
+@cache
+def shipped_contract(name: str) -> Contract:
+    """A shipped contract, checked once a process: contracts are immutable."""
+    return compile_contract(name, resources.contract_source(name).encode())
+
+
 class LocalMarket(LocalChain):
     """A `LocalChain` at the start of a rule set, with verbs for what tests and calculators do often. Names stand for keys (`key_of`)."""
 
@@ -25,10 +34,14 @@ class LocalMarket(LocalChain):
         super().__init__(rules.from_ms if at_ms is None else at_ms)
         self.rules = rules
         self._deposits = 0
-        for contract in rs.genesis_contracts():
-            self.deploy(contract.name, contract.source)
         members = [rs.Member(name.upper() + "-1", name, role, key_of(name)) for name, role in ROLES.items()]
         self.genesis(rs.genesis_calls([rules], members, test_clock=test_clock, epoch_blocks=10))
+
+    def resolve(self, name: str) -> Contract | None:
+        """The contract of a name; a shipped one is checked and compiled when it is first asked for."""
+        if name not in self.contracts and name in rs.CONTRACTS:
+            self.contracts[name] = shipped_contract(name)
+        return self.contracts.get(name)
 
     def by(self, name: str, contract: str, method: str, *args: Value) -> Value:
         """A transaction by the key of `name`."""
