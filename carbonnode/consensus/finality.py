@@ -200,9 +200,12 @@ def catch_up(core: Core, *, stalled: bool) -> None:
     if best > core.stable + core.window:
         request_sync(core, best)
         return
+    if not stalled or best <= core.stable:
+        return
     following = core.slots.get(core.ordered + 1)
-    can_order = following is not None and following.committed is not None
-    if stalled and best > core.ordered and not can_order:
+    unordered = best > core.ordered and (following is None or following.committed is None)
+    uncertified = core.ordered > core.stable and core.stable + 1 not in core.certificates
+    if unordered or uncertified:
         request_sync(core, best)
 
 

@@ -59,12 +59,13 @@ def advance(core: Core) -> bool:
         return True
     if core.active:
         return False
+    # Those who went on to a later view have left as well: the last of a scattered group must not wait for ever (found by the simulator).
+    gone = sum(1 for vc in core.view_changes.values() if vc.view >= core.view)
+    if gone >= core.quorum and core.quorum_left_ms is None:
+        core.quorum_left_ms = core.now
     ready = [vc for vc in core.view_changes.values() if vc.view == core.view]
-    if len(ready) >= core.quorum:
-        if core.quorum_left_ms is None:
-            core.quorum_left_ms = core.now
-        if core.is_primary:
-            return _propose_new_view(core, ready)
+    if len(ready) >= core.quorum and core.is_primary:
+        return _propose_new_view(core, ready)
     return False
 
 
