@@ -3,7 +3,8 @@
 py-libp2p spends four task switches, a dozen locks and two log lines on a small frame, and a window update, encrypted and written on its own, on
 every read. `FastPath` stands between yamux and noise: data frames of a stream that has a `Sink` are handed over within the reading task, and
 everything else (opening, closing, pings, streams still in negotiation) reaches yamux as before. Measured on four processes at 1,000
-transactions/s this takes two thirds of the network's CPU away (docs/benchmarks.md).
+transactions/s, 250 bytes each and flooded to three peers, the network's CPU per transaction and node fell from 89 to 44 us at 25 ms of linger
+and from 54 to 23 us at 50 ms.
 """
 
 from struct import Struct

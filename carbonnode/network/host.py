@@ -31,6 +31,7 @@ from carbonnode.network.workarounds import (
     batch_window_updates,
     insert_fast_paths,
     only_own_protocols,
+    quiet_logs,
     release_inbound_slots,
     without_auto_connector,
     without_resource_manager,
@@ -44,6 +45,7 @@ async def serve(transport_seed: bytes, board: Switchboard, bridge: Bridge, repor
     address = socket_address(sockets[0])
     host = _make_host(transport_seed, config, sockets)
     swarm = cast(Swarm, host.get_network())
+    quiet_logs()
     batch_window_updates()
     without_resource_manager(swarm)
     without_auto_connector(swarm)

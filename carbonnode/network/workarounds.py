@@ -10,6 +10,7 @@
 | SO_REUSEPORT: a second process on the port takes half the connections | `listener` |
 | two system calls per frame; buffers as large as a peer announces | `tcp` |
 | a reader that stalls 5 s is reset | `link._window` waits for the window before it writes |
+| an error line in the log for every stranger | `quiet_logs` |
 | task switches, locks and log lines on every frame | `insert_fast_paths` |
 | concurrent writers interleave above 64 KB | one writer per stream, 60 KB a write (`link`) |
 | a missed yamux ping closes nothing | heartbeats of our own (`link`) |
@@ -17,6 +18,7 @@
 | a window update, itself encrypted and written, per read | `batch_window_updates` |
 """
 
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -112,6 +114,13 @@ def without_auto_connector(swarm: Swarm) -> None:
     swarm.auto_connector.start = nothing
     swarm.auto_connector.run_background_task = nothing
     swarm.auto_connector.maybe_connect = nothing
+
+
+def quiet_logs() -> None:
+    """Strangers' garbage is counted and told to the daemon (`on_refused`); libp2p would write an error line for each, as fast as they send it."""
+    logger = logging.getLogger("libp2p")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.CRITICAL)
 
 
 def insert_fast_paths(swarm: Swarm) -> None:

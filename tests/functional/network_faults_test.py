@@ -38,7 +38,7 @@ async def _besiege(town: Town, act: Callable[[Rogue], Awaitable[None]], rogue: M
 async def _eventually(condition: Callable[[], bool]) -> None:
     """For counters, which raise no event."""
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - see above
+        while not condition():
             await asyncio.sleep(0.01)
 
 
@@ -230,6 +230,25 @@ async def test_a_peer_that_reads_nothing_is_closed_as_stalled(town: Town) -> Non
     assert a.send("rogue", Channel.BULK, bytes(4_000_000))  # several windows; the rogue reads no bulk
     await on_a.until(lambda: on_a.downs == [("rogue", "stalled")])
     await acting
+
+
+async def test_a_peer_that_ignores_its_window_is_closed(town: Town) -> None:
+    member = Member(town, "a")
+    a, on_a = await town.start(member, limits=Limits(max_unread_bytes=100_000))
+    stalls = iter([2.0])
+    on_a.on_frame = lambda: time.sleep(next(stalls, 0.0))
+
+    async def act(rogue: Rogue) -> None:
+        await rogue.join()
+        with contextlib.suppress(BaseLibp2pError):
+            for _ in range(100):
+                rogue.streams[1].muxed_stream.send_window = 2**30
+                await rogue.streams[1].write(encode_frame(FrameKind.DATA, bytes(60_000)))
+        await rogue.until_closed(rogue.streams[0])
+
+    await asyncio.to_thread(run_rogue, Member(town, "rogue"), address_of(member, a), act)
+    await on_a.until(lambda: on_a.downs == [("rogue", "closed")])
+    assert sum(len(frame) for _, _, frame in on_a.frames) < 2 * 1024 * 1024
 
 
 async def test_a_mute_peer_is_closed_as_silent(town: Town) -> None:
