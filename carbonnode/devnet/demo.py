@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from carbonnode.devnet.wallets import Wallets
 from carbonnode.devnet.year_calendar import REGISTRATION, market_ms
 from carbonnode.devnet.year_data import read_prices, read_stations
 from carbonnode.devnet.year_journal import YearJournal
-from carbonnode.devnet.year_network import NetworkMarket
+from carbonnode.devnet.year_network import NetworkMarket, patiently
 from carbonnode.devnet.year_ports import Watcher, YearError
 from carbonnode.devnet.year_steps import RULE_SET, Year, whole
 from carbonnode.devnet.year_summary import outcome_digest, summarize
@@ -31,7 +32,7 @@ from carbonnode.resources import genesis_dir
 
 PLANTS = "nger_2017_18_thermal.csv"
 PRICES = "cea_daily_2025_11.csv"
-CATCH_UP_S = 60.0
+CATCH_UP_S = 120.0
 PAGE = 100
 PROOF_FILE = "trade.proof.json"
 
@@ -109,21 +110,27 @@ def _seconds(blocks: Sequence[BlockInfo]) -> float:
 async def _all_blocks(client: Client, height: int) -> list[BlockInfo]:
     blocks: list[BlockInfo] = []
     while len(blocks) < height:
-        found = [b for b in await client.blocks(len(blocks) + 1, PAGE) if b.height <= height]
-        if not found:
-            raise YearError(f"{client.url} has no block {len(blocks) + 1}: ask another validator")
-        blocks += found
+        first = len(blocks) + 1
+        blocks += [b for b in await patiently(partial(_page, client, first), f"block {first}") if b.height <= height]
     return blocks
+
+
+async def _page(client: Client, first: int) -> list[BlockInfo]:
+    found = await client.blocks(first, PAGE)
+    if not found:
+        raise RemoteError(f"{client.url} doesn't have block {first} yet", code="not-ready")
+    return found
 
 
 async def _header_of(node: NodeEntry, height: int, genesis: Genesis) -> dict[str, Any]:
     """A node's header of a height, its hash recomputed and its certificate verified against genesis. Raises `InvalidBlock` if it doesn't hold."""
     async with Client(node.api, chain_id=genesis.chain_id) as client:
-        try:
-            await client.wait_for_height(height, timeout_s=CATCH_UP_S)
-            block = await client.block(height)
-        except RemoteError as error:
-            raise YearError(f"{node.name} doesn't show block {height} ({error}): see `carbonnode devnet status`") from None
+
+        async def ask() -> BlockInfo:
+            await client.wait_for_height(height)
+            return await client.block(height)
+
+        block = await patiently(ask, f"block {height} of {node.name}", CATCH_UP_S)
     header = decode(bytes.fromhex(block.header_raw), Header)
     found = block.certificate
     if found is None or header.hash.hex() != found.header_hash or header.height != height:
@@ -140,7 +147,7 @@ async def _prove(market: NetworkMarket, layout: Layout, year: Year, summary: dic
         raise YearError("the year had no trade to prove")
     tx_id = year.first_trade.tx_id.hex()
     file = layout.year / PROOF_FILE
-    file.write_bytes(await market.client.proof(tx_id))
+    file.write_bytes(await patiently(lambda: market.client.proof(tx_id), f"proof of {tx_id}"))
     voucher = next((t["voucher"] for t in summary["trades"] if t["height"] == year.first_trade.height), "")
     verdict = await asyncio.to_thread(verify_offline, file, layout.genesis_path)
     return {"file": str(file), "voucher": voucher, "tx_id": tx_id, **{k: verdict.get(k) for k in ("verified", "status", "height", "header_hash", "signers")}}

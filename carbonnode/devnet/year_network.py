@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from carbonnode.chain.genesis import Genesis, value_from_json
 from carbonnode.chain.service import FINAL, REFUSED
 from carbonnode.chain.signing import Signer
 from carbonnode.chain.transaction import Transaction
 from carbonnode.chain.values import Value
-from carbonnode.client import Client, TransactionInfo
+from carbonnode.client import Client, QueryAnswer, TransactionInfo
 from carbonnode.devnet.layout import NodeEntry
 from carbonnode.devnet.wallets import Wallets
 from carbonnode.devnet.year_journal import YearJournal
@@ -18,9 +19,24 @@ from carbonnode.errors import RemoteError
 
 PATIENCE_S = 600.0
 """How long the year waits for a network that makes no blocks (two of four validators down, say) before it gives up."""
+T = TypeVar("T")
 _SLICE_S = 20.0
 _PAUSE_S = 0.3
 _WAITING_CODES = frozenset(("unreachable", "timeout", "busy", "overloaded", "not-ready", "pruned", "internal"))
+
+
+async def patiently(ask: Callable[[], Awaitable[T]], what: str, patience_s: float = PATIENCE_S) -> T:
+    """Ask until a node answers. Raises `YearError` after `patience_s`, and at once what isn't a matter of waiting."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return await ask()
+        except RemoteError as error:
+            if error.code not in _WAITING_CODES:
+                raise
+            if time.monotonic() > deadline:
+                raise YearError(f"{what}: no answer within {patience_s:g} s ({error}): see `carbonnode devnet status`") from error
+        await asyncio.sleep(_PAUSE_S)
 
 
 class NetworkMarket:
@@ -63,25 +79,24 @@ class NetworkMarket:
         return [done[request.key] for request in requests]
 
     async def _execute(self, client: Client, requests: Sequence[Request]) -> list[Done]:
-        deadline = time.monotonic() + self._patience_s
         open_requests = {request.key: request for request in requests}
         done: dict[str, Done] = {}
         while open_requests:
-            signed = await self._signed(client, list(open_requests.values()), deadline)
-            for key, info in zip(open_requests, await self._settled(client, signed, deadline), strict=True):
+            signed = await self._signed(client, list(open_requests.values()))
+            for key, info in zip(open_requests, await self._settled(client, signed), strict=True):
                 if info.status == FINAL:
                     done[key] = self._checked(open_requests[key], info)
                 elif info.status == REFUSED and info.code != "expired":
                     raise YearError(f"{key}: refused by {client.url} with {info.code}: {info.message}")
                 else:
                     # Its last height has passed without it, for certain: the next one has another id.
-                    self._journal.put({key: await self._sign(client, open_requests[key], deadline)})
+                    self._journal.put({key: await self._sign(client, open_requests[key])})
             open_requests = {key: request for key, request in open_requests.items() if key not in done}
         return [done[request.key] for request in requests]
 
-    async def _signed(self, client: Client, requests: Sequence[Request], deadline: float) -> list[Transaction]:
+    async def _signed(self, client: Client, requests: Sequence[Request]) -> list[Transaction]:
         """The transactions of these keys: as they were signed before, or new ones, kept before they are sent."""
-        fresh = {r.key: await self._sign(client, r, deadline) for r in requests if self._journal.get(r.key) is None}
+        fresh = {r.key: await self._sign(client, r) for r in requests if self._journal.get(r.key) is None}
         if fresh:
             self._journal.put(fresh)
         else:
@@ -89,20 +104,12 @@ class NetworkMarket:
         found = [self._journal.get(r.key) for r in requests]
         return [tx for tx in found if tx is not None]
 
-    async def _sign(self, client: Client, request: Request, deadline: float) -> Transaction:
+    async def _sign(self, client: Client, request: Request) -> Transaction:
         signer = self._wallets.signer(request.signer)
-        while True:
-            try:
-                return await client.sign(request.calls, gas=request.gas, signer=signer)
-            except RemoteError as error:
-                await self._wait(error, deadline, request.key)
+        return await patiently(lambda: client.sign(request.calls, gas=request.gas, signer=signer), request.key, self._patience_s)
 
-    async def _settled(self, client: Client, transactions: Sequence[Transaction], deadline: float) -> list[TransactionInfo]:
-        while True:
-            try:
-                return await client.settle(transactions, timeout_s=min(_SLICE_S, max(1.0, deadline - time.monotonic())))
-            except RemoteError as error:
-                await self._wait(error, deadline, transactions[0].id.hex())
+    async def _settled(self, client: Client, transactions: Sequence[Transaction]) -> list[TransactionInfo]:
+        return await patiently(lambda: client.settle(transactions, timeout_s=_SLICE_S), transactions[0].id.hex(), self._patience_s)
 
     def _checked(self, request: Request, info: TransactionInfo) -> Done:
         code = "" if info.outcome == "OK" else info.code or info.outcome
@@ -115,26 +122,14 @@ class NetworkMarket:
     async def view(self, contract: str, view: str, *args: Value, signer: str = "") -> Value:
         """See `year_ports.Market`. Asked at a node that has what was final before."""
         by: Signer | None = self._wallets.signer(signer) if signer else None
-        deadline = time.monotonic() + self._patience_s
-        while True:
-            try:
-                answer = await self._validators.query(contract, view, *args, signer=by, signed=None if by else False)
-            except RemoteError as error:
-                await self._wait(error, deadline, f"{contract}.{view}")
-                continue
+
+        async def ask() -> QueryAnswer:
+            answer = await self._validators.query(contract, view, *args, signer=by, signed=None if by else False)
             if answer.height < self.height:
-                await asyncio.sleep(_PAUSE_S / 10)
-                continue
-            if answer.outcome != "OK":
-                raise YearError(f"the view {contract}.{view} answered {answer.outcome} {answer.code} at height {answer.height}")
-            return answer.decoded
+                raise RemoteError(f"{self._validators.url} is at height {answer.height}, the year at {self.height}", code="not-ready")
+            return answer
 
-    async def _wait(self, error: RemoteError, deadline: float, what: str) -> None:
-        """Wait and try again if a node is missing or busy; raise if it is anything else, or for too long."""
-        if error.code not in _WAITING_CODES:
-            raise error
-        if time.monotonic() > deadline:
-            raise YearError(f"{what}: the network didn't take it within {self._patience_s:g} s ({error}): see `carbonnode devnet status`") from error
-        await asyncio.sleep(_PAUSE_S)
-
-
+        answer = await patiently(ask, f"{contract}.{view}", self._patience_s)
+        if answer.outcome != "OK":
+            raise YearError(f"the view {contract}.{view} answered {answer.outcome} {answer.code} at height {answer.height}")
+        return answer.decoded

@@ -51,7 +51,7 @@ def test_unit_classes() -> None:
         ("operator,facility\nA,B\n", "column state, primary_fuel"),
         (HEAD + "A,B,NSW,Gas,1.5,2,3\n", "line 2: column production_mwh is '1.5'"),
         (HEAD + "A,B,NSW,Gas,1,-2,3\n", "line 2: column scope1_tco2e is -2"),
-        (HEAD + "A,B,XXX,Gas,1,2,3\n", "state 'XXX' is unknown"),
+        (HEAD + "A,B,ZZZ,Gas,1,2,3\n", "state 'ZZZ' is unknown"),
         (HEAD + "A,B,NSW,Gas,1,2,3\nA,B,NSW,Gas,1,2,3\n", "line 3: B of A stands on line 2 already"),
         (HEAD + "A LTD,B,NSW,Gas,1,2,3\nA PTY LTD,C,NSW,Gas,1,2,3\n", "would share the id A"),
         (HEAD + "A,,NSW,Gas,1,2,3\n", "column facility is empty"),
