@@ -77,11 +77,12 @@ def imports_of(path: Path) -> Iterator[tuple[str, int]]:
             if node.level:
                 base = list(path.relative_to(ROOT).with_suffix("").parts[: -node.level])
                 yield ".".join([*base, *(node.module or "").split(".")]).rstrip("."), node.lineno
-            elif node.module == "carbonnode":
-                for alias in node.names:
-                    yield f"carbonnode.{alias.name}", node.lineno
             elif node.module:
-                yield node.module, node.lineno
+                for alias in node.names:
+                    # `from package import module` names a module as much as `import package.module` does.
+                    inner = ROOT.joinpath(*node.module.split("."), alias.name)
+                    is_module = node.module == "carbonnode" or inner.with_suffix(".py").is_file() or inner.is_dir()
+                    yield f"{node.module}.{alias.name}" if is_module else node.module, node.lineno
 
 
 def package_files(*packages: str) -> list[Path]:
