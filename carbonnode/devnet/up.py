@@ -122,7 +122,7 @@ async def wait_for_blocks(layout: Layout, description: Description, *, patience_
             process = processes.read_process(layout.pid_path(node.name))
             if process is None:
                 raise DevnetError(f"{node.name} has stopped: {processes.last_lines(layout.output_path(node.name))}")
-            seen[node.name] = await _state(node)
+            seen[node.name] = await _state(node, process.pid)
             if not seen[node.name]:
                 del waiting[node.name]
         if waiting and time.monotonic() > deadline:
@@ -132,13 +132,15 @@ async def wait_for_blocks(layout: Layout, description: Description, *, patience_
             await asyncio.sleep(_POLL_S)
 
 
-async def _state(node: NodeEntry) -> str:
+async def _state(node: NodeEntry, pid: int) -> str:
     """What a node still lacks, or ""."""
     try:
         async with Client(node.api, timeout_s=5) as client:
             status = await client.status()
     except RemoteError:
         return "its API doesn't answer yet"
+    if status.pid != pid:
+        return f"another process ({status.pid}) answers at {node.api}"
     if status.height < 1:
         return f"no block certified yet ({status.peers} peers)"
     return ""
