@@ -17,7 +17,7 @@ from carbonnode.vm.memory_state import MemoryState
 from carbonnode.vm.rewriter import compile_program
 from carbonnode.vm.state import Environment
 
-TRANSFER = b'''
+TRANSFER = b"""
 balances = Map(bytes, int)
 
 @export
@@ -34,9 +34,9 @@ def transfer(to: bytes, amount: int) -> int:
     balances[to] = balances.get(to, 0) + amount
     emit("Moved", to="someone", amount=amount)
     return left
-'''
+"""
 
-BOOK = b'''
+BOOK = b"""
 asks = Map(int, tuple)
 cash = Map(bytes, int)
 units = Map(bytes, int)
@@ -88,16 +88,16 @@ def buy(limit: int, quantity: int) -> int:
         rank = asks.next(rank)
     traded.set(traded.get() + quantity - left)
     return left
-'''
+"""
 
-LOOP = b'''
+LOOP = b"""
 @view
 def total(n: int) -> int:
     s = 0
     for i in range(n):
         s = s + i * 3
     return s
-'''
+"""
 
 
 def plain_loop(n: int) -> int:

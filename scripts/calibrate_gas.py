@@ -17,7 +17,7 @@ from carbonnode.vm.memory_state import MemoryState
 from carbonnode.vm.outcome import Outcome
 from carbonnode.vm.state import Environment
 
-HEAD = '''
+HEAD = """
 m = Map(int, int)
 t = Map(str, int, tuple)
 w = Map(str, str)
@@ -57,7 +57,7 @@ def go() -> int:
     for i in range(COUNT):
         BODY
     return 1
-'''
+"""
 
 OPERATIONS = {
     "empty turn": ("pass", 20000),
@@ -108,7 +108,7 @@ OPERATIONS = {
     "hex": ("z = data[:2000].hex()", 3000),
     "hash short": ('z = hash(b"abc")', 10000),
     "hash long": ("z = hash(data)", 1000),
-    "verify": ("z = verify_signature(KEY, b\"message\", SIGNATURE)", 100),
+    "verify": ('z = verify_signature(KEY, b"message", SIGNATURE)', 100),
     "list slice": ("z = items[1:]", 1000),
     "list +": ("z = small + small", 10000),
     "list + long": ("z = items + small", 1000),
@@ -126,7 +126,7 @@ OPERATIONS = {
     "loop over dict": ("for q in d:\n            pass", 5000),
     "muldiv": ('x = muldiv(i, 7, 3, "half_up")', 10000),
     "fixed_exp": ('x = fixed_exp(0 - 7 - i, 3, 10 ** 18, "half_up")', 100),
-    "fixed_exp worst": ("x = fixed_exp(0 - 7 - i, 3, 2 ** 250, \"half_up\")", 100),
+    "fixed_exp worst": ('x = fixed_exp(0 - 7 - i, 3, 2 ** 250, "half_up")', 100),
     "fixed_pow": ('x = fixed_pow(1015, 1000, i + 1, 7, 10 ** 6, "half_up")', 100),
     "fixed_pow worst": ('x = fixed_pow(4, 1, 1, 2, 2 ** 250, "half_up")', 100),
     "read int": ("x = m[7]", 10000),

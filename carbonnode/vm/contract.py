@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Mapping
 from enum import Enum
+from types import CodeType
 
 import msgspec
 
@@ -11,7 +12,9 @@ from carbonnode.chain.values import Scalar
 from carbonnode.errors import ContractError
 from carbonnode.vm.checker import analyse
 from carbonnode.vm.diagnostics import Diagnostic
+from carbonnode.vm.gas import SCHEDULES, GasSchedule
 from carbonnode.vm.program import FunctionInfo, Program, StorageInfo, Wanted
+from carbonnode.vm.rewriter import compile_program
 
 
 class ContractRefused(ContractError):
@@ -76,7 +79,7 @@ class Abi(msgspec.Struct, frozen=True, gc=False):
 class Contract:
     """A contract that the checker accepted. Immutable; equal in identity only."""
 
-    __slots__ = ("abi", "constants", "key", "name", "program", "source", "source_hash")
+    __slots__ = ("_code", "abi", "constants", "key", "name", "program", "source", "source_hash")
 
     def __init__(self, name: str, source: bytes, program: Program) -> None:
         self.name = name
@@ -86,6 +89,14 @@ class Contract:
         self.program = program
         self.constants: Mapping[str, Scalar | tuple[object, ...]] = program.constants
         self.abi = _abi(program)
+        self._code: dict[int, dict[str, CodeType]] = {}
+
+    def code(self, schedule: GasSchedule) -> dict[str, CodeType]:
+        """The compiled functions under a gas schedule; compiled once."""
+        found = self._code.get(schedule.version)
+        if found is None:
+            found = self._code[schedule.version] = compile_program(self.name, self.program, schedule)
+        return found
 
 
 def compile_contract(name: str, source: bytes) -> Contract:
@@ -96,7 +107,14 @@ def compile_contract(name: str, source: bytes) -> Contract:
     program, errors = analyse(source)
     if program is None:
         raise ContractRefused(name, errors)
-    return Contract(name, source, program)
+    contract = Contract(name, source, program)
+    try:
+        contract.code(next(iter(SCHEDULES.values())))
+    except SyntaxError as error:
+        # The checker should have known. Refused here, it can't stop an executor when it is called.
+        problem = Diagnostic(error.lineno or 1, 1, "compile", f"this doesn't compile: {error.msg}; simplify the line")
+        raise ContractRefused(name, (problem,)) from error
+    return contract
 
 
 def is_contract_name(name: str) -> bool:

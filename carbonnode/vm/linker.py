@@ -10,7 +10,6 @@ from carbonnode.vm.gas import GasSchedule
 from carbonnode.vm.keys import storage_prefix
 from carbonnode.vm.operators import Helper
 from carbonnode.vm.program import FunctionInfo, Type, Wanted
-from carbonnode.vm.rewriter import compile_program
 from carbonnode.vm.storage import make_map, make_order, make_var
 from carbonnode.vm.values import ARGUMENT_CHECKS
 
@@ -45,7 +44,7 @@ class Linked:
 def link(contract: Contract, schedule: GasSchedule, helpers: Mapping[str, Helper], cells: Mapping[str, CellType]) -> Linked:
     """Compile a contract and bind it."""
     program = contract.program
-    code = compile_program(contract.name, program, schedule)
+    code = contract.code(schedule)
     namespace: dict[str, Any] = {"__builtins__": {}, **helpers, **program.constants}
     for info in program.storage.values():
         prefix = storage_prefix(contract.name, info.name)

@@ -40,6 +40,7 @@ _GUARDED: Final = (ast.Add, ast.Sub, ast.Mult, ast.BitOr, ast.BitXor)
 _BOUNDED: Final = (ast.FloorDiv, ast.Mod, ast.BitAnd)
 """Integer operations whose result lies within the limits if the operands do."""
 _COMPARABLE: Final = (Type.INT, Type.STR, Type.BYTES, Type.BOOL)
+_PLAIN: Final = (ast.Name, ast.Subscript, ast.Call)
 _SAFE_KEYS: Final = (Type.INT, Type.STR, Type.BYTES)
 
 
@@ -145,7 +146,8 @@ class ExpressionRewriter:
         """A comparison, `in`, `is None`."""
         op, right = node.ops[0], node.comparators[0]
         if isinstance(op, ast.Is | ast.IsNot):
-            if isinstance(node.left, ast.Constant | ast.Tuple | ast.List | ast.Dict):
+            if not isinstance(node.left, _PLAIN):
+                # CPython warns of `is` on what folds to a literal.
                 found: ast.expr = call("_is_none", self.expr(node.left))
                 return found if isinstance(op, ast.Is) else ast.UnaryOp(op=ast.Not(), operand=found)
             return ast.Compare(left=self.expr(node.left), ops=[op], comparators=[ast.Constant(value=None)])
@@ -174,7 +176,7 @@ class ExpressionRewriter:
         if isinstance(node.slice, ast.Slice):
             bounds = [ast.Constant(value=None) if bound is None else self.expr(bound) for bound in (node.slice.lower, node.slice.upper)]
             return call("_slice", self.expr(node.value), *bounds)
-        plain = isinstance(node.value, ast.Name | ast.Subscript | ast.Call)
+        plain = isinstance(node.value, _PLAIN)
         if plain and self.types.of(node.slice) in _SAFE_KEYS:
             return ast.Subscript(value=self.expr(node.value), slice=self.expr(node.slice), ctx=ast.Load())
         return call("_item", self.expr(node.value), self.expr(node.slice))

@@ -14,37 +14,52 @@ from carbonnode.vm.memory_state import MemoryState
 from carbonnode.vm.state import Environment
 
 MACHINE = Machine(SCHEDULES[1])
-TOKENS = (
-    "m v w f go x y n l d 0 1 2 7 256 10**9 'a' b'b' '' True None ( ) [ ] { } , : . = == != < > <= >= + - * // % ** << >> & | ^ ~ not and or in is if else for "
-    "while return break continue pass del def len range min max sum sorted str int bool abs hash enumerate list tuple append pop get keys items join split strip "
-    "encode decode hex find ctx sender self time call try_call emit require abort schedule muldiv 'floor' next prev set += -= *= lambda class try import yield _a "
-    "f'{x}' 1.5 / := ; @ -> * ** async \\ \n"
-).split(" ")
-TOP = "m = Map(int, int)\nw = Map(str, tuple)\nv = Var(int)\nC = (1, 'c')\ndef f(a):\n    return a\n@export\ndef go() -> int:\n    x = 1\n    y = f(2)\n    l = [1, 2]\n"
+TOKENS = [
+    "m", "v", "w", "f", "go", "x", "y", "n", "l", "d", "0", "1", "2", "7", "256", "10**9", "'a'", "b'b'", "''", "True", "None", "(", ")", "[", "]",
+    "{", "}", ",", ":", ".", "=", "==", "!=", "<", ">", "<=", ">=", "+", "-", "*", "//", "%", "**", "<<", ">>", "&", "|", "^", "~", "not", "and",
+    "or", "in", "is", "if", "else", "for", "while", "return", "break", "continue", "pass", "del", "def", "len", "range", "min", "max", "sum",
+    "sorted", "str", "int", "bool", "abs", "hash", "enumerate", "list", "tuple", "append", "pop", "get", "keys", "items", "join", "split", "strip",
+    "encode", "decode", "hex", "find", "ctx", "sender", "self", "time", "call", "try_call", "emit", "require", "abort", "schedule", "muldiv",
+    "'floor'", "next", "prev", "set", "+=", "-=", "*=", "lambda", "class", "try", "import", "yield", "_a", "f'{x}'", "1.5", "/", ":=", ";", "@", "->",
+    "*", "**", "async", "\\", "\n",
+]
+TOP = "m = Map(int, int)\nw = Map(str, tuple)\nv = Var(int)\nC = (1, 'c')\n"
+TOP += "def f(a):\n    return a\n@export\ndef go() -> int:\n    x = 1\n    y = f(2)\n    l = [1, 2]\n"
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.lists(st.sampled_from(TOKENS), max_size=40))
 def test_token_soup_gets_a_verdict(words: list[str]) -> None:
     check((" ".join(words)).encode())
     check((TOP + "    x = " + " ".join(words) + "\n    return 1\n").encode())
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.binary(max_size=200))
 def test_any_bytes_get_a_verdict(data: bytes) -> None:
     check(data)
 
 
-ATOMS = ["x", "y", "n", "l", "d", "t", "s", "b", "0", "1", "-3", "2 ** 255", "'ab'", "b'c'", "True", "None", "()", "(1, 'a')", "[]", "[3, 1]", "{}", "{'k': 1}", "C", "m.get(1, 0)", "v.get()", "ctx.time", "ctx.sender"]
-BINARY = ["+", "-", "*", "//", "%", "**", "<<", ">>", "&", "|", "^", "<", "<=", "==", "!=", ">", "in", "not in", "and", "or"]
-CALLS = ["len({})", "str({})", "int({})", "abs({})", "sorted({})", "sum({})", "min({}, {})", "max({})", "f({})", "list({})", "tuple({})", "hash({})", "bool({})"]
-CALLS += ["{}[{}]", "{}[{}:{}]", "[q for q in {}]", "[q + {} for q in {} if q != {}]", "({}, {})", "[{}, {}]", "{{{}: {}}}", "({} if {} else {})", "not {}", "-{}", "~{}"]
-CALLS += ["{}.get({}, {})", "{}.keys()", "{}.items()", "{}.upper()", "{}.encode()", "{}.split({})", "{}.join({})", "{}.find({})", "{}.strip()", "{}.pop()", "m.next({})"]
-CALLS += ["w.get({}, {})", "({} in m)", "try_call(ctx.self, 'go', {})", "muldiv({}, {}, {}, 'floor')", "({} is None)", "{}.startswith({})", "{}.hex()"]
-STATEMENTS = ["x = {}", "y = {}", "n = {}", "l = {}", "t = {}", "s = {}", "x += {}", "l += {}", "y *= {}", "l.append({})", "l.extend({})", "l.insert({}, {})", "d[{}] = {}"]
-STATEMENTS += ["l[{}] = {}", "m[{}] = {}", "w[{}] = {}", "v.set({})", "m[{}] += {}", "d[{}] += {}", "del d[{}]", "a, b = {}", "emit('E', k={})", "require({}, 'no')", "for q in {}:\n        n = q"]
-STATEMENTS += ["if {}:\n        x = {}\n    else:\n        y = {}", "while {}:\n        x = {}\n        break", "for i, q in enumerate({}):\n        y = q", "for i in range({}):\n        x = i"]
+ATOMS = [
+    "x", "y", "n", "l", "d", "t", "s", "b", "0", "1", "-3", "2 ** 255", "'ab'", "b'c'", "True", "None", "()", "(1, 'a')", "[]", "[3, 1]", "{}",
+    "{'k': 1}", "C", "m.get(1, 0)", "v.get()", "ctx.time", "ctx.sender",
+]
+BINARY = [
+    "+", "-", "*", "//", "%", "**", "<<", ">>", "&", "|", "^", "<", "<=", "==", "!=", ">", "in", "not in", "and", "or",
+]
+CALLS = [
+    "len({})", "str({})", "int({})", "abs({})", "sorted({})", "sum({})", "min({}, {})", "max({})", "f({})", "list({})", "tuple({})", "hash({})",
+    "bool({})", "{}[{}]", "{}[{}:{}]", "[q for q in {}]", "[q + {} for q in {} if q != {}]", "({}, {})", "[{}, {}]", "{{{}: {}}}",
+    "({} if {} else {})", "not {}", "-{}", "~{}", "{}.get({}, {})", "{}.keys()", "{}.items()", "{}.upper()", "{}.encode()", "{}.split({})",
+    "{}.join({})", "{}.find({})", "{}.strip()", "{}.pop()", "m.next({})", "w.get({}, {})", "({} in m)", "try_call(ctx.self, 'go', {})",
+    "muldiv({}, {}, {}, 'floor')", "({} is None)", "{}.startswith({})", "{}.hex()",
+]
+STATEMENTS = [
+    "x = {}", "y = {}", "n = {}", "l = {}", "t = {}", "s = {}", "x += {}", "l += {}", "y *= {}", "l.append({})", "l.extend({})", "l.insert({}, {})",
+    "d[{}] = {}", "l[{}] = {}", "m[{}] = {}", "w[{}] = {}", "v.set({})", "m[{}] += {}", "d[{}] += {}", "del d[{}]", "a, b = {}", "emit('E', k={})",
+    "require({}, 'no')", "for q in {}:\n        n = q", "if {}:\n        x = {}\n    else:\n        y = {}",
+    "while {}:\n        x = {}\n        break", "for i, q in enumerate({}):\n        y = q", "for i in range({}):\n        x = i",
+]
 
 
 @st.composite
@@ -78,13 +93,12 @@ def run(source: bytes) -> tuple[object, dict[bytes, object]]:
     return outcome, dict(state.data)
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(programs())
 def test_generated_programs_end_alike_every_time(source: str) -> None:
     try:
         first = run(source.encode())
-    except ContractRefused as refusal:
-        assert refusal.errors
+    except ContractRefused:
         return
     assert run(source.encode()) == first
 
@@ -92,7 +106,7 @@ def test_generated_programs_end_alike_every_time(source: str) -> None:
 CONTRACTS = sorted((Path(__file__).resolve().parent.parent.parent / "contracts").glob("*.py"))
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.data())
 def test_damaged_contracts_get_a_verdict(data: st.DataObject) -> None:
     source = data.draw(st.sampled_from(CONTRACTS)).read_bytes()
@@ -100,10 +114,9 @@ def test_damaged_contracts_get_a_verdict(data: st.DataObject) -> None:
     end = data.draw(st.integers(start, min(len(source), start + 60)))
     put = " ".join(data.draw(st.lists(st.sampled_from(TOKENS), max_size=4))).encode()
     damaged = source[:start] + put + source[end:]
-    try:
+    report = check(damaged)
+    if report.ok:
         compile_contract("a", damaged)
-    except ContractRefused as refusal:
-        assert refusal.errors
 
 
 def test_the_shipped_contracts_are_accepted() -> None:

@@ -24,7 +24,8 @@ SWEPT = {
     "sizes": 'l = [0] * 500\nk = l + l\nt = "ab" * 900\nu = t + t\nx = u.find("zz")\nm[1] = len(k)\nreturn len(",".join(["a"] * 50))',
     "dict": "d = {}\nfor i in range(15):\n    d[i] = i\nfor k in d:\n    m[k] = d[k]\nreturn len(d)",
 }
-TOP = 'm = Map(int, int)\n@export\ndef inner(a: int) -> int:\n    m[a] = a\n    emit("I", a=a)\n    return a\n@export\ndef fail() -> int:\n    m[9] = 9\n    abort("no")\n'
+TOP = "m = Map(int, int)\n"
+TOP += '@export\ndef inner(a: int) -> int:\n    m[a] = a\n    emit("I", a=a)\n    return a\n@export\ndef fail() -> int:\n    m[9] = 9\n    abort("no")\n'
 
 
 def install(body: str) -> Environment:

@@ -24,7 +24,8 @@ def test_a_var_that_was_never_set_is_the_zero_of_its_type(run: Run) -> None:
 
 
 def test_a_map_gives_defaults_membership_and_deletes(run: Run) -> None:
-    body = 'm["a"] = 1\nm["a"] += 4\nx = m.get("a", 0)\ny = m.get("b", 7)\nz = m.get("b")\nh = "a" in m\ndel m["a"]\nreturn (x, y, z, h, "a" in m, "a" not in m)'
+    body = 'm["a"] = 1\nm["a"] += 4\nx = m.get("a", 0)\ny = m.get("b", 7)\nz = m.get("b")\n'
+    body += 'h = "a" in m\ndel m["a"]\nreturn (x, y, z, h, "a" in m, "a" not in m)'
     assert run(body, top=TOP).values == ((5, 7, None, True, False, True),)
 
 
