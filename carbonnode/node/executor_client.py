@@ -31,7 +31,7 @@ from carbonnode.storage.crashpoints import VARIABLE as CRASH_VARIABLE
 from carbonnode.storage.space import DEFAULT_RESERVE_BYTES
 
 MAX_DEATHS: Final = 3
-"""Deaths without an answer in between, after which the executor isn't started again."""
+"""Deaths without a block in between, after which the executor isn't started again."""
 LOCK_PATIENCE_S: Final = 10.0
 """How long a database lock may be held by a predecessor that is still going down."""
 REAP_PATIENCE_S: Final = 2.0
@@ -65,6 +65,12 @@ class _Owed:
 
     command: protocol.AnyCommand
     future: "asyncio.Future[tuple[bytes, int]]"
+    replay: bool = False
+    """Sent by a restart itself: its answer is no progress."""
+
+
+class _DiedAgain(Exception):
+    """The process died while it was being brought up: whoever brings up the next one goes on."""
 
 
 class _Logged:
@@ -86,6 +92,7 @@ class ExecutorClient:
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
         self._owed: dict[int, _Owed] = {}
+        self._parked: dict[int, _Owed] = {}
         self._number = 0
         self._log: dict[int, _Logged] = {}
         self._finalised = -1
@@ -202,26 +209,26 @@ class ExecutorClient:
             raise self._dead
         if self._closing:
             raise StorageError("the executor process is closed: the node is stopping", code="closed")
-        number, future = self._owe(command)
-        # While a new process is brought to where the dead one stood, commands wait their turn: `_replay` sends them.
-        if not self._reviving:
-            self._write(number, command)
-        return future
-
-    def _owe(self, command: protocol.AnyCommand) -> "tuple[int, asyncio.Future[tuple[bytes, int]]]":
         self._number += 1
         future: asyncio.Future[tuple[bytes, int]] = asyncio.get_running_loop().create_future()
-        self._owed[self._number] = _Owed(command, future)
-        return self._number, future
+        owed = _Owed(command, future)
+        if self._reviving:
+            self._parked[self._number] = owed
+        else:
+            self._owed[self._number] = owed
+            self._write(self._number, command)
+        return future
 
     async def _ask(self, command: protocol.AnyCommand, kind: type[T]) -> T:
         result, _ = await self._send(command)
         return _decoded(result, kind)
 
     async def _ask_at_once(self, command: protocol.AnyCommand, kind: type[T]) -> T:
-        """Ahead of what waits: only for bringing a new process up."""
-        number, future = self._owe(command)
-        self._write(number, command)
+        """Ahead of what is parked: only for bringing a new process up. Raises `_DiedAgain` if that one dies too."""
+        self._number += 1
+        future: asyncio.Future[tuple[bytes, int]] = asyncio.get_running_loop().create_future()
+        self._owed[self._number] = _Owed(command, future, replay=True)
+        self._write(self._number, command)
         result, _ = await future
         return _decoded(result, kind)
 
@@ -230,8 +237,9 @@ class ExecutorClient:
         try:
             while True:
                 number, answer = await _read_answer(reader)
-                self._deaths = 0
                 owed = self._owed.pop(number)
+                if not owed.replay and isinstance(owed.command, protocol.Execute | protocol.Finalise):
+                    self._deaths = 0
                 if owed.future.done():
                     continue
                 if isinstance(answer, protocol.Failed):
@@ -240,33 +248,39 @@ class ExecutorClient:
                     owed.future.set_result((answer.result, answer.elapsed_us))
         except (asyncio.IncompleteReadError, ConnectionError):
             if not self._closing:
-                self._reviving = True
+                self._park()
                 self._reading = asyncio.get_running_loop().create_task(self._revive(), name="executor-restart")
+
+    def _park(self) -> None:
+        """The process died: set aside what it owes, for the next one."""
+        self._reviving = True
+        owed, self._owed = self._owed, {}
+        for number, item in owed.items():
+            if not item.replay:
+                self._parked[number] = item
+            elif not item.future.done():
+                item.future.set_exception(_DiedAgain())
 
     async def _revive(self) -> None:
         await self._reap()
         code = None if self._process is None else self._process.returncode
         self._deaths += 1
-        first = next(iter(self._owed.values()), None)
-        doing = "while idle" if first is None else f"during {_describe(first.command)}"
+        doing = f"during {_describe(self._parked[min(self._parked)].command)}" if self._parked else "while idle"
         if self._deaths > MAX_DEATHS:
-            self._die(
-                InvariantViolation(
-                    f"the executor process died {self._deaths} times {doing} (exit status {code}): its error stands in the log", code="executor-crash"
-                )
-            )
+            text = f"the executor process died {self._deaths} times {doing} (exit status {code}): its error stands in the log"
+            self._die(InvariantViolation(text, code="executor-crash"))
             return
         try:
             self.restarts += 1
             await self._launch()
             await self._replay()
+        except _DiedAgain:
+            return  # the reader of that process has seen to its successor
         except CarbonnodeError as error:
             self._die(error)
 
     async def _replay(self) -> None:
         """Bring a new process to where the dead one stood: executed blocks again, then the commands it owed an answer."""
-        waiting = list(self._owed.items())
-        self._owed = {}
         status = await self._ask_at_once(protocol.Status(), LedgerStatus)
         for height, logged in sorted(self._log.items()):
             if height > status.height:
@@ -275,21 +289,22 @@ class ExecutorClient:
                     raise InvariantViolation(f"block {height} came to another header when it was executed again: the executor isn't deterministic")
                 if height <= self._finalised:
                     await self._ask_at_once(protocol.Finalise(height), int)
-        waiting += list(self._owed.items())
+        parked, self._parked = self._parked, {}
         self._reviving = False
-        for number, owed in waiting:
-            self._owed[number] = owed
-            self._write(number, owed.command)
+        for number in sorted(parked):
+            self._owed[number] = parked[number]
+            self._write(number, parked[number].command)
 
     def _die(self, error: CarbonnodeError) -> None:
         self._dead = error
         self._fail_all(error)
 
     def _fail_all(self, error: CarbonnodeError) -> None:
-        for owed in self._owed.values():
+        for owed in (*self._owed.values(), *self._parked.values()):
             if not owed.future.done():
                 owed.future.set_exception(error)
         self._owed.clear()
+        self._parked.clear()
 
     # Blocks.
 

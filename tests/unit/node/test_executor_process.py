@@ -1,0 +1,260 @@
+"""The executor as a process: talks, survives kill -9 at any moment, refuses clearly, and can't do what it has no business doing."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from carbonnode.chain.genesis import ContractSource
+from carbonnode.errors import ConfigError, InvalidBlock, InvariantViolation, RemoteError, StorageError
+from carbonnode.ledger.tree_proof import verify_state_proof
+from carbonnode.node.executor_client import MAX_DEATHS, MAX_QUEUED_VIEWS, ExecutorClient, ExecutorOptions
+from carbonnode.storage import leveldb
+from carbonnode.vm.keys import storage_key
+from tests.unit.ledger.toy import Chain, genesis
+
+SENDER = bytes(32)
+
+
+@asynccontextmanager
+async def running(path: Path, chain: Chain, flush_blocks: int = 4) -> AsyncIterator[ExecutorClient]:
+    if not path.exists():
+        leveldb.create(path)
+    client = ExecutorClient(ExecutorOptions(path, chain.genesis.to_json(), flush_blocks=flush_blocks))
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def advance(client: ExecutorClient, chain: Chain, blocks: int, *, kill_at: int = -1, when: str = "") -> None:
+    """Execute blocks here and there; they must agree."""
+    for number in range(blocks):
+        transactions = [chain.tx("pay", "bank", f"a{index}", 1 + number) for index in range(3)]
+        expected = chain.block(*transactions)
+        height = expected.header.height
+        batch = chain.blocks[-1][0]
+        if number == kill_at and when == "before":
+            client.kill()
+        asked = asyncio.ensure_future(client.execute(height, batch, transactions))
+        if number == kill_at and when == "during":
+            await asyncio.sleep(0)
+            client.kill()
+        assert await asked == expected
+        if number == kill_at and when == "executed":
+            client.kill()
+        await client.finalise(height)
+        if number == kill_at and when == "finalised":
+            client.kill()
+
+
+@pytest.mark.asyncio
+async def test_it_does_what_the_ledger_does(tmp_path: Path) -> None:
+    chain = Chain()
+    async with running(tmp_path / "state", chain) as client:
+        assert await client.genesis_block() == chain.executor.genesis_block()
+        await advance(client, chain, 6)
+        status = await client.status()
+        assert (status.height, status.header_hash) == (6, chain.executor.status().header_hash)
+        assert status.durable == 4
+        answer = await client.query("toy", "balance", ("a1",), SENDER)
+        assert (answer.height, answer.value) == (6, chain.balance("a1"))
+        assert (await client.query("toy", "balance", ("a1",), SENDER, 3)).value == chain.balance("a1", 3)
+        proof = await client.prove(storage_key("toy", "balances", ("a1",)))
+        assert verify_state_proof(proof, status.state_root) == (True, chain.balance("a1"))
+        assert await client.contracts() == ("toy",)
+        assert await client.abi("toy") == chain.executor.abi("toy")
+        assert await client.abi("none") is None
+        with pytest.raises(RemoteError, match="isn't certified"):
+            await client.query("toy", "balance", ("a1",), SENDER, 99)
+        with pytest.raises(InvalidBlock, match="block 6 is the last one"):
+            await client.execute(9, chain.blocks[0][0], ())
+        assert await client.flush() == 6
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("when", ["before", "during", "executed", "finalised"])
+async def test_kill_9_is_invisible_to_the_caller(tmp_path: Path, when: str) -> None:
+    chain = Chain()
+    async with running(tmp_path / "state", chain) as client:
+        await advance(client, chain, 7, kill_at=5, when=when)
+        assert (await client.status()).header_hash == chain.executor.status().header_hash
+        assert client.restarts == 1
+
+
+@pytest.mark.asyncio
+async def test_a_kill_with_several_blocks_in_memory_restores_them_all(tmp_path: Path) -> None:
+    chain = Chain()
+    async with running(tmp_path / "state", chain, flush_blocks=100) as client:
+        expected = []
+        for _ in range(5):
+            transactions = [chain.tx("pay", "bank", "alice", 1)]
+            expected.append(chain.execute(*transactions))
+            await client.execute(expected[-1].header.height, chain.blocks[-1][0], transactions)
+        await client.finalise(1)
+        await client.finalise(2)
+        client.kill()
+        await client.finalise(3)
+        await client.discard_above(4)
+        client.kill()
+        status = await client.status()
+        assert (status.height, status.executed) == (3, 4)
+        batch, transactions = chain.blocks[4]
+        assert await client.execute(5, batch, transactions) == expected[4]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("point", ["execute.before", "execute.after", "finalise.before", "finalise.after", "flush.before", "flush.after"])
+async def test_every_crash_point_loses_nothing_that_was_flushed(tmp_path: Path, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = Chain()
+    monkeypatch.setenv("CARBONNODE_CRASH_AT", f"{point}:3")
+    async with running(tmp_path / "state", chain, flush_blocks=2) as client:
+        asked = asyncio.ensure_future(_rounds(client, chain))
+        while client.restarts == 0 and not asked.done():
+            await asyncio.sleep(0.01)
+        monkeypatch.delenv("CARBONNODE_CRASH_AT")
+        await asked
+        assert client.restarts >= 1
+        assert (await client.status()).header_hash == chain.executor.status().header_hash
+
+
+async def _rounds(client: ExecutorClient, chain: Chain) -> None:
+    for _ in range(5):
+        await advance(client, chain, 1)
+        await client.flush()
+
+
+@pytest.mark.asyncio
+async def test_a_process_that_keeps_dying_is_fatal_and_says_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = Chain()
+    monkeypatch.setenv("CARBONNODE_CRASH_AT", "execute.before:1")
+    leveldb.create(tmp_path / "state")
+    client = ExecutorClient(ExecutorOptions(tmp_path / "state", chain.genesis.to_json()))
+    await client.start()
+    transactions = [chain.tx("pay", "bank", "alice", 1)]
+    with pytest.raises(InvariantViolation, match="during execute of height 1") as caught:
+        await client.execute(1, chain.batch(transactions), transactions)
+    assert caught.value.code == "executor-crash"
+    assert client.restarts == MAX_DEATHS
+    with pytest.raises(InvariantViolation):
+        await client.status()
+    await client.close()
+
+
+@pytest.mark.asyncio
+async def test_the_state_survives_the_process(tmp_path: Path) -> None:
+    chain = Chain()
+    async with running(tmp_path / "state", chain) as client:
+        await advance(client, chain, 3)
+    async with running(tmp_path / "state", chain) as client:
+        assert (await client.status()).height == 3
+        await advance(client, chain, 2)
+
+
+@pytest.mark.asyncio
+async def test_opening_refuses_with_the_reason(tmp_path: Path) -> None:
+    chain = Chain()
+    client = ExecutorClient(ExecutorOptions(tmp_path / "none", chain.genesis.to_json()))
+    with pytest.raises(StorageError, match="carbonnode init"):
+        await client.start()
+    async with running(tmp_path / "state", chain):
+        pass
+    with pytest.raises(ConfigError, match="holds the chain"):
+        await ExecutorClient(ExecutorOptions(tmp_path / "state", genesis(supply=7).to_json())).start()
+    manifest = next(file for file in (tmp_path / "state").iterdir() if file.name.startswith("MANIFEST"))
+    manifest.unlink()
+    with pytest.raises(StorageError, match="MANIFEST"):
+        await ExecutorClient(ExecutorOptions(tmp_path / "state", chain.genesis.to_json())).start()
+
+
+SLOW = '''"""Views of all lengths."""
+
+
+@view
+def spin(turns: int) -> int:
+    n = 0
+    for i in range(turns):
+        n = n + i
+    return n
+'''
+
+
+@pytest.mark.asyncio
+async def test_views_are_bounded_in_number_and_in_gas_while_blocks_execute(tmp_path: Path) -> None:
+    chain = Chain(genesis=genesis(more=(ContractSource("slow", SLOW),), view_gas=5_000_000))
+    async with running(tmp_path / "state", chain) as client:
+        assert (await client.query("slow", "spin", (200_000,), SENDER)).status == 0
+        await advance(client, chain, 1)
+        with pytest.raises(RemoteError, match="needs more time") as caught:
+            await client.query("slow", "spin", (1_000_000,), SENDER)
+        assert caught.value.code == "busy"
+        answers = await asyncio.gather(*[client.query("toy", "clock", (), SENDER) for _ in range(MAX_QUEUED_VIEWS + 5)], return_exceptions=True)
+        refused = [answer for answer in answers if isinstance(answer, RemoteError)]
+        assert len(refused) == 5
+        assert all(error.code == "busy" for error in refused)
+
+
+ATTEMPT = """
+import ctypes, os, socket, subprocess, sys, threading
+from pathlib import Path
+from carbonnode.node.sandbox import confine
+inside, outside = Path(sys.argv[1]), Path(sys.argv[2])
+lines = confine(inside)
+if not any(line.startswith("landlock: on") for line in lines) or not any(line.startswith("seccomp: on") for line in lines):
+    print("unsupported", lines); sys.exit(0)
+(inside / "own").write_text("fine")
+assert (inside / "own").read_text() == "fine"
+thread = threading.Thread(target=lambda: None); thread.start(); thread.join()
+os.kill(os.getpid(), 0)
+attempts = {
+    "socket": lambda: socket.socket(),
+    "unix socket": lambda: socket.socket(socket.AF_UNIX),
+    "pair": lambda: socket.socketpair(),
+    "exec": lambda: os.execv("/bin/true", ["true"]),
+    "spawn": lambda: subprocess.run(["/bin/true"]),
+    "posix_spawn": lambda: os.posix_spawn("/bin/true", ["true"], {}),
+    "fork": lambda: os.fork(),
+    "read outside": lambda: outside.read_text(),
+    "write outside": lambda: outside.write_text("changed"),
+    "list outside": lambda: os.listdir(outside.parent),
+    "passwd": lambda: open("/etc/passwd").read(),
+    "kill another": lambda: os.kill(os.getppid(), 0),
+}
+for name, attempt in attempts.items():
+    try:
+        attempt()
+    except PermissionError:
+        continue
+    print("allowed:", name)
+print("done")
+"""
+
+
+def test_the_confined_process_reaches_nothing_else(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "in", tmp_path / "out.txt"
+    inside.mkdir()
+    outside.write_text("secret")
+    done = subprocess.run([sys.executable, "-c", ATTEMPT, str(inside), str(outside)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    if done.stdout.startswith("unsupported"):
+        pytest.skip(done.stdout)
+    assert done.stdout == "done\n"
+    assert outside.read_text() == "secret"
+
+
+@pytest.mark.asyncio
+async def test_the_executor_says_what_confines_it_and_holds_no_open_door(tmp_path: Path) -> None:
+    chain = Chain()
+    async with running(tmp_path / "state", chain) as client:
+        assert client.confinement
+        assert all(line.split(":")[0] in {"no_new_privs", "landlock", "seccomp", "none"} for line in client.confinement)
+        status = Path(f"/proc/{client.pid}/status").read_text() if os.access(f"/proc/{client.pid}/status", os.R_OK) else ""
+        if status and any(line.startswith("seccomp: on") for line in client.confinement):
+            assert "NoNewPrivs:\t1" in status
+            assert "Seccomp:\t2" in status
