@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Renews requirements/dev.lock and requirements/runtime.lock from pyproject.toml: every version and hash, no registry host.
+# Renews requirements/dev.lock, runtime.lock and build.lock from pyproject.toml: every version and hash, no registry host.
 # Pins stay unless a name is given:  scripts/lock.sh [--upgrade | --upgrade-package NAME]
 # Needs uv (pip install uv). Both locks serve CPython 3.11 and 3.12. Install with: pip install --no-deps --require-hashes -r FILE
 set -euo pipefail
@@ -12,7 +12,9 @@ grep -E '^[a-z0-9._-]+==' requirements/dev.lock | sed 's/ \\$//' > build-constra
 trap 'rm -f build-constraints.tmp' EXIT
 "$uv" pip compile pyproject.toml "${common[@]}" --constraint build-constraints.tmp --output-file requirements/runtime.lock
 sed -i '/-c build-constraints.tmp/d' requirements/runtime.lock
-if grep -nE 'https?://' requirements/dev.lock requirements/runtime.lock; then
+# What builds the wheel, in the dev lock's version.
+sed -n '/^setuptools==/,/[^\\]$/p' requirements/dev.lock >requirements/build.lock
+if grep -nE 'https?://' requirements/dev.lock requirements/runtime.lock requirements/build.lock; then
     echo "lock.sh: a host stands in a lock file (above): take it out" >&2
     exit 1
 fi

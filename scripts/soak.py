@@ -1,6 +1,6 @@
 """The market year again and again while validators are killed (-9) and restarted: the year must end the same every time.
 
-    python scripts/soak.py [--kills 200] [--seed 1] [--dir build/soak]
+    python scripts/soak.py [--kills 200] [--seed 1] [--dir build/soak] [--base-port 27000]
 
 Each round is a new network and a whole year. The first rounds strike at every named crash point (before and after each persist, send, execute, store,
 finalise and flush), all of them at random moments too, one kill in ten takes two validators at once. Compared: balances, trades without
@@ -35,10 +35,10 @@ def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-async def one_round(directory: Path, seed: int, points: list[str], *, calm: bool) -> tuple[str, Chaos | None]:
+async def one_round(directory: Path, base_port: int | None, seed: int, points: list[str], *, calm: bool) -> tuple[str, Chaos | None]:
     """A new network, a year on it; its outcome digest. Raises what goes wrong."""
     shutil.rmtree(directory, ignore_errors=True)
-    description = await up(directory, tell=say)
+    description = await up(directory, base_port=base_port, tell=say)
     layout = Layout(directory)
     chaos = None if calm else Chaos(layout, seed, say, points=points)
     with Screen(Console(stderr=True, force_terminal=False)) as screen:
@@ -59,12 +59,12 @@ async def one_round(directory: Path, seed: int, points: list[str], *, calm: bool
 async def soak(arguments: argparse.Namespace) -> int:
     """Rounds until there were enough kills and every crash point was reached; the exit status."""
     directory = Path(arguments.dir).absolute()
-    expected, _ = await one_round(directory, 0, [], calm=True)
+    expected, _ = await one_round(directory, arguments.base_port, 0, [], calm=True)
     say(f"undisturbed year: outcome {expected[:16]}")
     kills, seed, todo, reached = 0, arguments.seed, list(POINTS), dict.fromkeys(POINTS, 0)
     while kills < arguments.kills or todo:
         points, todo = todo[:POINTS_A_ROUND], todo[POINTS_A_ROUND:]
-        digest, chaos = await one_round(directory, seed, points, calm=False)
+        digest, chaos = await one_round(directory, arguments.base_port, seed, points, calm=False)
         assert chaos is not None
         kills += chaos.kills
         for point, count in chaos.points.items():
@@ -85,4 +85,5 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dir", default="build/soak")
+    parser.add_argument("--base-port", type=int, help="as of `carbonnode devnet up`")
     raise SystemExit(asyncio.run(soak(parser.parse_args())))

@@ -204,7 +204,7 @@ def test_no_registry_host_and_no_private_path_stands_in_the_tree() -> None:
 
 
 def test_every_locked_package_has_hashes_and_an_exact_version() -> None:
-    for lock in ("dev.lock", "runtime.lock"):
+    for lock in ("dev.lock", "runtime.lock", "build.lock"):
         blocks = re.split(r"\n(?=[a-z0-9])", (ROOT / "requirements" / lock).read_text("utf-8").strip())
         for block in blocks:
             assert re.match(r"[a-z0-9._-]+==[^ ]+ ", block), block.splitlines()[0]
