@@ -160,7 +160,7 @@ def propose(kind: str, subject: str, key: str, value: int, note: str) -> int:
     proposal_id = count[0] + 1
     counters.set((proposal_id, count[1]))
     proposals[proposal_id] = (kind, subject, key, value, note, entity, 0, 0, "open", 0)
-    emit("Proposed", proposal=proposal_id, kind=kind, subject=subject, key=key, value=value, note=note)
+    emit("Proposed", proposal=proposal_id, kind=kind, subject=subject, parameter=key, value=value, note=note)
     return proposal_id
 
 

@@ -1,6 +1,6 @@
 """A local market: every shipped contract, a rule set and five management members, one for each role."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Final
 
@@ -28,14 +28,25 @@ def shipped_contract(name: str) -> Contract:
 
 
 class LocalMarket(LocalChain):
-    """A `LocalChain` at the start of a rule set, with verbs for what tests and calculators do often. Names stand for keys (`key_of`)."""
+    """A `LocalChain` at the start of a rule set, with verbs for what tests and calculators do often. Names stand for keys (`key_of`).
 
-    def __init__(self, rules: rs.RuleSet, *, at_ms: int | None = None, test_clock: bool = True) -> None:
+    `also` are rule sets of other dates on the same chain; `market_time_ms` sets the market clock apart from block time.
+    """
+
+    def __init__(
+        self,
+        rules: rs.RuleSet,
+        *,
+        also: Sequence[rs.RuleSet] = (),
+        at_ms: int | None = None,
+        test_clock: bool = True,
+        market_time_ms: int | None = None,
+    ) -> None:
         super().__init__(rules.from_ms if at_ms is None else at_ms)
         self.rules = rules
         self._deposits = 0
         members = [rs.Member(name.upper() + "-1", name, role, key_of(name)) for name, role in ROLES.items()]
-        self.genesis(rs.genesis_calls([rules], members, test_clock=test_clock, epoch_blocks=10))
+        self.genesis(rs.genesis_calls([rules, *also], members, test_clock=test_clock, epoch_blocks=10, market_time_ms=market_time_ms))
 
     def resolve(self, name: str) -> Contract | None:
         """The contract of a name; a shipped one is checked and compiled when it is first asked for."""
