@@ -96,12 +96,16 @@ class Dialer:
     async def _serve(self, peer: PeerAddress) -> None:
         """Dial, and run the link to its end. Raises `DialFailed` if there was no link."""
         self._board.counters.dials += 1
-        link: Link | None = None
         conn: SwarmConn | None = None
         try:
-            with trio.move_on_after(self._board.config.dial_timeout_ms / 1000):
-                conn = await self._connect(peer)
-                link = await self._prove(conn, peer)
+            self._board.dialling.add(peer.transport_key)
+            try:
+                link: Link | None = None
+                with trio.move_on_after(self._board.config.dial_timeout_ms / 1000):
+                    conn = await self._connect(peer)
+                    link = await self._prove(conn, peer)
+            finally:
+                self._board.dialling.discard(peer.transport_key)
             if link is None:
                 raise DialFailed("timeout")
             await link.run()

@@ -75,6 +75,7 @@ class RefusalCode(StrEnum):
     TOO_MANY_LINKS = "too-many-links"
     DUPLICATE = "duplicate"
     SELF = "self"
+    STOPPING = "stopping"
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -51,6 +51,8 @@ class Switchboard:
         self.counters = counters
         self.standings = Standings(config.limits.ban_score, config.limits.ban_ms)
         self.peers: tuple[PeerAddress, ...] = config.peers
+        self.dialling: set[bytes] = set()
+        """Transport keys of peers that a dial of ours is on its way to."""
         self.on_table_change: list[Callable[[], None]] = []
         """Called after a link came or went, and after the configured peers changed."""
         self._signer = signer
@@ -60,6 +62,7 @@ class Switchboard:
         self._blocked: frozenset[str] = frozenset()
         self._links: dict[bytes, LiveLink] = {}
         self._instance = b""
+        self._stopping = False
         self._bridge: Bridge | None = None
         self.now_ms: Callable[[], int] = lambda: 0
         self._on_stop: Callable[[], None] = lambda: None
@@ -72,6 +75,7 @@ class Switchboard:
 
     def stop(self) -> None:
         """Close everything and end the thread."""
+        self._stopping = True
         for link in list(self._links.values()):
             link.close(CloseReason.STOPPED)
         self._on_stop()
@@ -146,13 +150,18 @@ class Switchboard:
     def admit(self, link: LiveLink) -> None:
         """Put a proven link into the table, in place of an older one to the same peer if there is one.
 
-        Raises `PeerViolation`: `duplicate` if the existing link stays, `too-many-links`, or `banned` since the handshake began.
+        Raises `PeerViolation`: `duplicate` if the existing link stays, `too-many-links`, `stopping`, or `banned` since the handshake began.
         """
         handle = link.handle
         key = handle.identity.transport_key
+        if self._stopping:
+            raise PeerViolation("this node is stopping: try again when it is back", code=RefusalCode.STOPPING)
         if self.standings.is_banned(key, self.now_ms()):
             raise PeerViolation("this peer is banned for a while after misbehaving", code=RefusalCode.BANNED)
         old = self._links.get(key)
+        if not handle.outbound and key in self.dialling and self._signer.public_key < key:
+            # Refused before either side has sent on it: frames on a link that loses later would be lost with it.
+            raise PeerViolation("this node is dialling the same way at this moment, and its key is the lower one", code=RefusalCode.DUPLICATE)
         if old is not None and not self._takes_over(link, old):
             raise PeerViolation("another link between the same two nodes was opened at the same moment and stays", code=RefusalCode.DUPLICATE)
         if old is None and len(self._links) >= self.config.limits.max_links:

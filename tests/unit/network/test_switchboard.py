@@ -125,6 +125,19 @@ def test_of_two_simultaneous_links_the_lower_keys_stays(bench: Bench) -> None:
     assert [event[0] for event in told] == ["up", "down", "up", "down"]
 
 
+def test_the_lower_key_refuses_while_it_dials_itself(bench: Bench) -> None:
+    peer = _other(bench)
+    bench.board.dialling.add(peer.public_key)
+    inbound = bench.link(peer, outbound=False)
+    if bench.board.own_key < peer.public_key:
+        with pytest.raises(PeerViolation) as caught:
+            bench.board.admit(inbound)
+        assert caught.value.code == RefusalCode.DUPLICATE
+        bench.board.dialling.clear()
+    bench.board.admit(inbound)
+    assert bench.told() == [("up", "peer")]
+
+
 def test_a_later_link_or_another_process_takes_over(bench: Bench) -> None:
     peer = _other(bench)
     old = bench.link(peer, outbound=True)
@@ -199,6 +212,9 @@ def test_stop_closes_all(bench: Bench) -> None:
     bench.board.stop()
     assert link.closed == [CloseReason.STOPPED]
     assert bench.stopped == [True]
+    with pytest.raises(PeerViolation) as caught:
+        bench.board.admit(bench.link(KeySigner(b"\x07" * 32), outbound=False, name="late"))
+    assert caught.value.code == RefusalCode.STOPPING
 
 
 def test_changes_of_the_table_are_announced(bench: Bench) -> None:
