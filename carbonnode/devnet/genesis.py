@@ -5,7 +5,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from carbonnode.chain.genesis import Genesis, Parameters
@@ -62,14 +62,18 @@ def choose_base_port(count: int, wanted: int | None) -> int:
 def _busy_port(base: int, count: int) -> int | None:
     if not 1 <= base <= 65_535 - PORT_STEP * count - 1:
         raise ConfigError(f"--base-port {base}: ports from it up to {base + PORT_STEP * count} must lie in 1..65535")
-    for port in (base + PORT_STEP * i + k for i in range(count) for k in (0, 1)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                return port
-    return None
+    return next((port for port in (base + PORT_STEP * i + k for i in range(count) for k in (0, 1)) if is_busy(port)), None)
+
+
+def is_busy(port: int) -> bool:
+    """Whether something listens on a port of loopback."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return True
+    return False
 
 
 def make_keys(layout: Layout, description: Description) -> tuple[list[Validator], dict[str, bytes]]:
@@ -151,5 +155,5 @@ def describe(validators: int, users: int, base_port: int) -> Description:
         NodeEntry(name, role, organisation, base_port + PORT_STEP * i, base_port + PORT_STEP * i + 1)
         for i, (name, role, organisation) in enumerate(node_names(validators, users))
     ]
-    made = datetime.fromtimestamp(time.time()).astimezone() + timedelta(0)
+    made = datetime.now().astimezone()
     return Description(FORMAT, f"devnet-{made:%Y%m%d-%H%M%S}", base_port, tuple(nodes))

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from carbonnode.client import Client
@@ -44,11 +44,24 @@ async def up(
     else:
         description = make(layout, validators, users, base_port, overrides or {}, tell)
     missing = [node for node in description.nodes if processes.read_process(layout.pid_path(node.name)) is None]
-    for node in missing:
-        start_node(layout, node)
+    _check_ports(missing)
+    started = [start_node(layout, node) for node in missing]
     tell(f"started {', '.join(node.name for node in missing)}; waiting for blocks")
-    await wait_for_blocks(layout, description)
+    try:
+        await wait_for_blocks(layout, description)
+    except BaseException:
+        # Nothing half up stays behind.
+        processes.end(started)
+        raise
     return description
+
+
+def _check_ports(nodes: Sequence[NodeEntry]) -> None:
+    """Raise `DevnetError` if somebody else listens where these nodes must."""
+    for node in nodes:
+        for port in (node.peer_port, node.api_port):
+            if making.is_busy(port):
+                raise DevnetError(f"port {port} of {node.name} is busy: end what listens there; a devnet's ports are part of its nodes' configuration")
 
 
 def make(layout: Layout, validators: int, users: int, base_port: int | None, overrides: Mapping[str, str | int], tell: Tell) -> Description:
