@@ -11,8 +11,8 @@ import msgspec
 
 from carbonnode.chain.transaction import Transaction
 
-TICK_S = 0.02
-POLL_S = 0.05
+TICK_S = 0.04
+POLL_S = 0.1
 MAX_BATCH = 500
 
 
