@@ -7,21 +7,21 @@ from carbonnode.vm.failures import ContractAbort
 from carbonnode.vm.gas import GasSchedule
 from carbonnode.vm.limits import MAX_CONTAINER
 from carbonnode.vm.operators import Charge, Helper, checked_key
+from carbonnode.vm.values import FLAT
 
-_FLAT = frozenset((int, str, bytes, bool, type(None)))
 _TUPLE_COST = 4
 """Gas of comparing two tuples, beside twice their items."""
 
 
 def is_flat(items: Any) -> bool:
     """Whether a tuple holds scalars and None only."""
-    return _FLAT.issuperset(map(type, items))
+    return FLAT.issuperset(map(type, items))
 
 
 def _same_flat(a: Any, b: Any) -> bool:
     """Whether two tuples are flat and hold the same types in the same places. Raises for tuples that aren't flat."""
     left, right = list(map(type, a)), list(map(type, b))
-    if not (_FLAT.issuperset(left) and _FLAT.issuperset(right)):
+    if not (FLAT.issuperset(left) and FLAT.issuperset(right)):
         raise ContractAbort(codes.TYPE)
     return left == right
 
@@ -131,7 +131,7 @@ def _scan(item: Any, where: Any) -> bool:
     kind = type(item)
     if kind is tuple:
         return any(type(other) is tuple and is_flat(other) and _same_flat(item, other) and item == other for other in where)
-    if kind not in _FLAT:
+    if kind not in FLAT:
         raise ContractAbort(codes.TYPE)
     if {kind}.issuperset(map(type, where)):
         return item in where

@@ -11,7 +11,7 @@ from carbonnode.vm.keys import storage_prefix
 from carbonnode.vm.operators import Helper
 from carbonnode.vm.program import FunctionInfo, Type, Wanted
 from carbonnode.vm.storage import make_map, make_order, make_var
-from carbonnode.vm.values import ARGUMENT_CHECKS
+from carbonnode.vm.values import ARGUMENT_CHECKS, PYTHON_TYPES
 
 _PLAIN = (Type.INT, Type.STR, Type.BYTES, Type.BOOL, Type.NONE)
 
@@ -19,13 +19,17 @@ _PLAIN = (Type.INT, Type.STR, Type.BYTES, Type.BOOL, Type.NONE)
 class Entry:
     """A method that can be called from outside."""
 
-    __slots__ = ("checks", "function", "is_view", "name", "plain")
+    __slots__ = ("checks", "function", "is_view", "kinds", "name", "plain", "tuples")
 
     def __init__(self, info: FunctionInfo, function: Callable[..., Any]) -> None:
         self.name = info.name
         self.function = function
         self.is_view = info.wanted is Wanted.VIEW
         self.checks = tuple(ARGUMENT_CHECKS[kind] for _, kind in info.parameters)
+        """For arguments from outside."""
+        self.kinds = tuple(PYTHON_TYPES[kind] for _, kind in info.parameters)
+        self.tuples = tuple(index for index, (_, kind) in enumerate(info.parameters) if kind is Type.TUPLE)
+        """For arguments from another contract, whose sizes the VM has kept: only their types are left to check."""
         self.plain = info.returns in _PLAIN
         """Whether results are scalars: immutable, and within the limits as everything that the VM computes."""
 

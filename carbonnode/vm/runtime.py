@@ -19,7 +19,7 @@ from carbonnode.vm.methods import ContainerMethods, TextMethods
 from carbonnode.vm.operators import INTEGER_OPERATORS, Arithmetic, Charge, Helper
 from carbonnode.vm.outcome import EmittedEvent, Outcome, ScheduledCall, Status
 from carbonnode.vm.state import Environment, StateAccess
-from carbonnode.vm.values import frozen, weight
+from carbonnode.vm.values import FLAT, check_shape, frozen, weight
 
 _MAX_LINKED = 256
 _LATEST_MS = 1 << 62
@@ -44,6 +44,8 @@ class Runtime:
 
     def __init__(self, schedule: GasSchedule) -> None:
         self.schedule = schedule
+        self.call_cost = schedule.call
+        self.text_shift = schedule.per_value_shift
         self.context = Context()
         self.gas = CellType(0)
         self.reading = CellType(False)
@@ -98,6 +100,7 @@ class Runtime:
                 if args:
                     raise ContractAbort(codes.ARGUMENTS)
                 return (None,)
+            self.check(linked.init, args)
             return (self.invoke(linked, linked.init, args, ""),)
 
         return self.guarded(state, env, sender, gas_limit, body, view=False)
@@ -157,18 +160,35 @@ class Runtime:
         entry = linked.entries.get(method)
         if entry is None or (view and not entry.is_view):
             raise ContractAbort(codes.NO_METHOD)
+        if self.stack:
+            self.check_inner(entry, args)
+        else:
+            self.check(entry, args)
         return self.invoke(linked, entry, args, caller)
 
-    def invoke(self, linked: Linked, entry: Entry, args: Sequence[Any], caller: str) -> Value:
-        """Run one method in a frame of its own: checked arguments, its own context, a frozen result."""
-        self.charge(self.schedule.call)
-        checks = entry.checks
-        if len(args) != len(checks):
+    def check(self, entry: Entry, args: Sequence[Any]) -> None:
+        """Check arguments from outside: types, limits, UTF-8."""
+        self.charge(self.call_cost)
+        if len(args) != len(entry.checks):
             raise ContractAbort(codes.ARGUMENTS)
-        for check, arg in zip(checks, args, strict=True):
+        for check, arg in zip(entry.checks, args, strict=True):
             if type(arg) is tuple:
                 self.charge(weight(arg))
             check(arg)
+
+    def check_inner(self, entry: Entry, args: Sequence[Any]) -> None:
+        """Check arguments from another contract: types, and that nothing mutable is inside."""
+        cost = self.call_cost
+        if tuple(map(type, args)) != entry.kinds:
+            raise ContractAbort(codes.ARGUMENTS)
+        for index in entry.tuples:
+            cost += weight(args[index])
+        self.charge(cost)
+        for index in entry.tuples:
+            check_shape(args[index])
+
+    def invoke(self, linked: Linked, entry: Entry, args: Sequence[Any], caller: str) -> Value:
+        """Run one method on checked arguments in a frame of its own: its own context, a frozen result."""
         context, reading = self.context, self.reading
         before = (context.self, context.caller, reading.cell_contents)
         context.self, context.caller = linked.name, caller
@@ -217,17 +237,10 @@ class Runtime:
             raise ContractAbort(codes.VIEW_WRITE)
         if len(self.events) >= MAX_EVENTS:
             raise ContractAbort(codes.LIMIT)
-        size = 0
-        for field, value in zip(fields, values, strict=True):
-            kind = type(value)
-            if kind is str or kind is bytes:
-                size += len(value)
-            elif (kind is not int and kind is not bool and value is not None) or field == "to":
-                raise ContractAbort(codes.TYPE)
-            if field == "to" and kind is not str:
-                raise ContractAbort(codes.TYPE)
-        if size:
-            self.charge(size >> self.schedule.per_value_shift)
+        if not FLAT.issuperset(map(type, values)) or ("to" in fields and type(values[fields.index("to")]) is not str):
+            raise ContractAbort(codes.TYPE)
+        size = sum([len(value) for value in values if type(value) is str or type(value) is bytes])
+        self.charge(size >> self.text_shift)
         self.events.append(EmittedEvent(self.context.self, name, tuple(zip(fields, values, strict=True))))
 
     def schedule_call(self, at_ms: Any, method: Any, args: Any) -> None:

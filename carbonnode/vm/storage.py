@@ -15,8 +15,8 @@ from carbonnode.vm.limits import MAX_KEY_BYTES, MAX_TEXT_BYTES, MAX_VALUE_DEPTH,
 from carbonnode.vm.operators import Helper
 from carbonnode.vm.program import StorageInfo, Type
 from carbonnode.vm.state import ABSENT
+from carbonnode.vm.values import FLAT, PYTHON_TYPES
 
-_PYTHON: Final[dict[Type, type]] = {Type.INT: int, Type.STR: str, Type.BYTES: bytes, Type.BOOL: bool, Type.TUPLE: tuple}
 _ZERO: Final[dict[Type, Any]] = {Type.INT: 0, Type.STR: "", Type.BYTES: b"", Type.BOOL: False, Type.TUPLE: ()}
 _ENCODE: Final[dict[Type, Callable[[Any], bytes]]] = {
     Type.INT: encode_int,
@@ -30,7 +30,12 @@ _CACHED_BYTES: Final = 160
 
 
 def check_tuple(value: tuple[Any, ...], depth: int = 1) -> tuple[int, int]:
-    """The scalars and the text bytes in a tuple. Raises for anything that can't be stored, passed or returned."""
+    """The scalars and the text bytes in a tuple. Raises for anything that can't be stored."""
+    if FLAT.issuperset(map(type, value)):
+        size = sum([len(item) for item in value if type(item) is str or type(item) is bytes])
+        if size > MAX_TEXT_BYTES:
+            raise ContractAbort(codes.LIMIT)
+        return len(value), size
     items, size = 0, 0
     for item in value:
         kind = type(item)
@@ -54,7 +59,7 @@ class Addresses:
     """From key parts to full keys of one Map: exact types, bounded size, the recent ones remembered."""
 
     def __init__(self, info: StorageInfo, prefix: bytes) -> None:
-        self.kinds = tuple(_PYTHON[kind] for kind in info.keys)
+        self.kinds = tuple(PYTHON_TYPES[kind] for kind in info.keys)
         self.encoders = tuple(_ENCODE[kind] for kind in info.keys)
         self.prefix = prefix
         self.limit = len(prefix) + MAX_KEY_BYTES
@@ -72,9 +77,8 @@ class Addresses:
 
     def several(self, *parts: Any) -> bytes:
         """The address of a key of any number of parts."""
-        for part, kind in zip(parts, self.kinds, strict=True):
-            if type(part) is not kind:
-                raise ContractAbort(codes.TYPE)
+        if tuple(map(type, parts)) != self.kinds:
+            raise ContractAbort(codes.TYPE)
         address = self.known.get(parts)
         if address is None:
             encoded = b"".join([encode(part) for encode, part in zip(self.encoders, parts, strict=True)])
@@ -115,7 +119,7 @@ def make_read(info: StorageInfo, schedule: GasSchedule) -> Helper:
     """Reading under a full key: the value, or `ABSENT`. The machine shares its `gas` and `state_get`."""
     gas = 0
     state_get: Callable[[bytes], Any] = _unset
-    kind: Any = _PYTHON[info.value]
+    kind: Any = PYTHON_TYPES[info.value]
     per_item, shift = schedule.per_item, schedule.per_value_shift
     sized, is_tuple = info.value in (Type.STR, Type.BYTES, Type.TUPLE), info.value is Type.TUPLE
 
@@ -140,7 +144,7 @@ def make_write(info: StorageInfo, schedule: GasSchedule) -> Helper:
     gas = 0
     reading = False
     state_put: Callable[[bytes, Any], None] = _unset
-    kind: Any = _PYTHON[info.value]
+    kind: Any = PYTHON_TYPES[info.value]
     shift = schedule.per_value_shift
     per_item = schedule.per_item
     is_text, is_tuple = info.value in (Type.STR, Type.BYTES), info.value is Type.TUPLE
@@ -251,7 +255,7 @@ def make_order(info: StorageInfo, prefix: bytes) -> dict[str, Helper]:
     """`next` and `prev` of a Map: neighbours in the order of the last key part. Shared free variables: state_next, state_prev."""
     state_next: Callable[[bytes, bytes | None], bytes | None] = _unset
     state_prev: Callable[[bytes, bytes | None], bytes | None] = _unset
-    kinds = tuple(_PYTHON[kind] for kind in info.keys)
+    kinds = tuple(PYTHON_TYPES[kind] for kind in info.keys)
     encoders = tuple(_ENCODE[kind] for kind in info.keys)
     last, encode_last = kinds[-1], encoders[-1]
 

@@ -9,6 +9,9 @@ from carbonnode.vm.failures import ContractAbort
 from carbonnode.vm.limits import INT_LIMIT, MAX_TEXT_BYTES, MAX_VALUE_DEPTH, MAX_VALUE_ITEMS
 from carbonnode.vm.program import Type
 
+FLAT = frozenset((int, str, bytes, bool, type(None)))
+"""The types of scalars: a container of these alone is flat."""
+
 
 def check_int(value: Any) -> Any:
     """An integer within +-2^256."""
@@ -74,6 +77,7 @@ def _check_items(value: tuple[Any, ...], depth: int) -> int:
     return count
 
 
+PYTHON_TYPES: dict[Type, type] = {Type.INT: int, Type.STR: str, Type.BYTES: bytes, Type.BOOL: bool, Type.TUPLE: tuple}
 ARGUMENT_CHECKS: dict[Type, Callable[[Any], Any]] = {
     Type.INT: check_int,
     Type.STR: check_text,
@@ -86,13 +90,23 @@ ARGUMENT_CHECKS: dict[Type, Callable[[Any], Any]] = {
 def weight(value: Any) -> int:
     """How many items looking at a value takes, at least: charged before it is done."""
     if type(value) is tuple or type(value) is list:
+        if FLAT.issuperset(map(type, value)):
+            return len(value)
         return len(value) + sum([len(item) for item in value if type(item) is tuple or type(item) is list])
     return 0
 
 
-def frozen(value: Any, depth: int = 0) -> Value:
+def check_shape(value: tuple[Any, ...]) -> None:
+    """Nothing, if a tuple that a contract passes holds immutable values, at most two levels deep. Their sizes the VM has kept already."""
+    if not FLAT.issuperset(map(type, value)):
+        _check_items(value, 1)
+
+
+def frozen(value: Any) -> Value:
     """A result as an immutable value: lists become tuples. Raises for dicts, for what is nested too deep, and for too many items."""
-    return _freeze(value, depth)[0]
+    if type(value) is tuple and FLAT.issuperset(map(type, value)):
+        return value
+    return _freeze(value, 0)[0]
 
 
 def _freeze(value: Any, depth: int) -> tuple[Value, int]:
