@@ -7,7 +7,7 @@ def faults(validators: int) -> int:
 
 
 def quorum(validators: int) -> int:
-    """q = ceil((n + f + 1) / 2): two quorums meet in at least f + 1 replicas, one of them honest."""
+    """Quorum: q = ceil((n + f + 1) / 2): two quorums meet in at least f + 1 replicas, one of them honest."""
     return (validators + faults(validators) + 2) // 2
 
 

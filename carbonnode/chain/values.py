@@ -10,7 +10,7 @@ import msgspec
 
 from carbonnode.errors import InvalidTransaction
 
-Scalar: TypeAlias = None | bool | int | str | bytes
+Scalar: TypeAlias = bool | int | str | bytes | None
 Value: TypeAlias = Scalar | tuple[Any, ...]
 
 INT_LIMIT = 1 << 256

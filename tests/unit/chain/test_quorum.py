@@ -16,5 +16,5 @@ def test_two_quorums_meet_in_an_honest_replica(n: int) -> None:
 
 
 def test_formula_is_the_published_one() -> None:
-    """q = ceil((n + f + 1) / 2)."""
+    """It is q = ceil((n + f + 1) / 2)."""
     assert [quorum(n) for n in range(4, 14)] == [-((-(n + faults(n) + 1)) // 2) for n in range(4, 14)]

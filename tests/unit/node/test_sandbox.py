@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TRIES = '''
+TRIES = """
 import os, socket, subprocess, sys, threading
 from pathlib import Path
 from carbonnode.node.sandbox import confine
@@ -37,7 +37,7 @@ wrong = [name for name, action in {
     "kill another": lambda: os.kill(os.getppid(), 0),
 }.items() if not refused(action)]
 print("done", wrong)
-'''
+"""
 
 
 @pytest.mark.skipif(sys.platform != "linux" or platform.machine() not in {"x86_64", "aarch64"}, reason="seccomp and Landlock are Linux's")
