@@ -43,7 +43,13 @@ class Core:
         self.next_epoch: EpochConfig | None = None
         self.index = epoch.validators.index_of(signer.public_key)
         self.guard = VoteGuard(signer, chain_id, epoch.epoch, stable.height)
+        self._make_view()
+        self._make_log(stable)
+        self._make_repair(stable)
+        self._make_liveness(epoch)
 
+    def _make_view(self) -> None:
+        """Which view, who wants to leave it."""
         self.view = 0
         self.active = True
         self.new_view: NewView | None = None
@@ -56,6 +62,8 @@ class Core:
         self.quorum_left_ms: int | None = None
         self.slow_strikes = 0
 
+    def _make_log(self, stable: StableState) -> None:
+        """Heights: what is proposed, ordered, executed, certified."""
         self.stable = stable.height
         self.stable_hash = stable.header_hash
         self.stable_certificate = stable.certificate
@@ -73,6 +81,8 @@ class Core:
         self.hint = 0
         self.far: dict[int, int] = {}
 
+    def _make_repair(self, stable: StableState) -> None:
+        """Catching up, lost promises, what came early, what was said already."""
         self.syncing = False
         self.sync_target = 0
         self.sync_pause_until = 0
@@ -87,7 +97,11 @@ class Core:
         self.replay = False
         self.reported: set[tuple[str, int, int, int]] = set()
         self.alarmed: set[tuple[str, int]] = set()
+        self.status_sent_ms = 0
+        self.answered: dict[int, int] = {}
 
+    def _make_liveness(self, epoch: EpochConfig) -> None:
+        """Deadlines, requests, and the primary's next proposal."""
         self.requests = Requests()
         parameters = epoch.parameters
         self.pacing = Pacing(parameters.base_timeout_ms, parameters.max_timeout_ms)
@@ -96,12 +110,9 @@ class Core:
         self.proposal_seen_ms = 0
         self.unreachable: dict[int, int] = {}
         self.timers: dict[str, int] = {}
-        self.status_sent_ms = 0
-        self.answered: dict[int, int] = {}
-
         self.work = False
         self.awaiting_batch: int | None = None
-        self.next_height = stable.height + 1
+        self.next_height = self.stable + 1
         self.last_proposal_ms = -(1 << 40)
 
     # ---- who

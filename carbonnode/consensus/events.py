@@ -92,7 +92,8 @@ class Synced(Event, frozen=True):
 
     `epoch` is the configuration of height + 1 if it differs from the one this replica knows, `next_epoch` one that is decided but not begun.
     May come for less, or more, than was asked for. It must come: if no connected peer has more, within a second or two, for the height the stores hold
-    already (`certificate` None at genesis), so that the replica goes on with what it can do itself; it asks again. The driver carries out no `Execute` while it syncs: those it holds are void after this event.
+    already (`certificate` None at genesis), so that the replica goes on with what it can do itself; it asks again. The driver carries
+    out no `Execute` while it syncs: those it holds are void after this event.
     """
 
     height: int

@@ -126,7 +126,8 @@ class Status(Wire, frozen=True, tag=8):
     """Where the sender stands and, by that, what it lacks; not signed, the link tells who says it and nothing is decided by it.
 
     `active` is False while it waits for the NEW-VIEW of `view`. `executed` is the last height whose order it knows without gap. `slots` holds one
-    number for each height after `executed`, bits: 1 proposal held, 2 prepared, 4 committed. `abstaining` says that it lost its votes.
+    number for each height after `stable`, bits: 1 proposal held, 2 prepared (both in this view: heights ordered before are voted on again), 4 committed.
+    `abstaining` says that it lost its votes.
     """
 
     epoch: int
@@ -252,15 +253,8 @@ def decode_message(data: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Messag
 
 
 def _well_formed(message: Message) -> bool:
-    if isinstance(message, Certified):
-        return _certificate_formed(message.certificate)
-    if isinstance(message, FetchBatch):
-        return message.height >= 0 and len(message.digest) == HASH_BYTES
-    if isinstance(message, BatchReply):
-        return message.height >= 0
-    if isinstance(message, Status):
-        numbers = (message.epoch, message.view, message.stable, message.executed)
-        return min(numbers) >= 0 and len(message.slots) <= _MAX_STATUS_SLOTS and all(0 <= s <= 7 for s in message.slots)
+    if not isinstance(message, SIGNED_TYPES):
+        return _link_formed(message)
     if message.epoch < 0 or message.signer < 0 or len(message.signature) != SIGNATURE_BYTES:
         return False
     if isinstance(message, Checkpoint):
@@ -278,6 +272,17 @@ def _well_formed(message: Message) -> bool:
             p.height > 0 and len(p.digest) == HASH_BYTES and len(p.signature) == SIGNATURE_BYTES for p in message.proposals
         )
     return True
+
+
+def _link_formed(message: Status | FetchBatch | BatchReply | Certified) -> bool:
+    if isinstance(message, Certified):
+        return _certificate_formed(message.certificate)
+    if isinstance(message, FetchBatch):
+        return message.height >= 0 and len(message.digest) == HASH_BYTES
+    if isinstance(message, BatchReply):
+        return message.height >= 0
+    numbers = (message.epoch, message.view, message.stable, message.executed)
+    return min(numbers) >= 0 and len(message.slots) <= _MAX_STATUS_SLOTS and all(0 <= s <= 7 for s in message.slots)
 
 
 def _view_change_formed(message: ViewChange) -> bool:

@@ -2,7 +2,19 @@
 
 from collections import deque
 
-from carbonnode.consensus.actions import AnyAction, Broadcast, DiscardOverlays, EpochEntered, Finalise, Persist, Record, ReportEvidence, RequestSync, Send, ViewEntered
+from carbonnode.consensus.actions import (
+    AnyAction,
+    Broadcast,
+    DiscardOverlays,
+    EpochEntered,
+    Finalise,
+    Persist,
+    Record,
+    ReportEvidence,
+    RequestSync,
+    Send,
+    ViewEntered,
+)
 from carbonnode.consensus.journal import JournalRecord, encode_record
 from carbonnode.errors import InvariantViolation
 

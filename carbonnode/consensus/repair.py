@@ -32,7 +32,7 @@ def own_status(core: Core) -> Status:
     """Where this replica stands."""
     top = max(core.slots, default=core.ordered)
     slots = []
-    for height in range(core.ordered + 1, top + 1):
+    for height in range(core.stable + 1, top + 1):
         slot = core.slots.get(height)
         bits = 0
         if slot is not None:
@@ -116,7 +116,7 @@ def _send_view(core: Core, sender: int) -> None:
 def _send_votes(core: Core, status: Status, sender: int) -> None:
     proposals = 0
     for height in sorted(core.slots):
-        place = height - status.executed - 1
+        place = height - status.stable - 1
         if place < 0:
             continue
         bits = status.slots[place] if place < len(status.slots) else 0

@@ -86,9 +86,8 @@ class Checks:
                 self.world.violation(f"double vote: node {node} signed {before.hex()[:8]} and {digest.hex()[:8]} for {vote}")
             if (node, vote, digest) not in self._durable:
                 self.world.violation(f"sent before durable: node {node}, {vote}")
-        if isinstance(message, ViewChange) and self._own(node, message.epoch, message.signer):
-            if self._left.get((node, message.epoch), 0) < message.view:
-                self.world.violation(f"VIEW-CHANGE sent before durable: node {node}, view {message.view}")
+        if isinstance(message, ViewChange) and self._own(node, message.epoch, message.signer) and self._left.get((node, message.epoch), 0) < message.view:
+            self.world.violation(f"VIEW-CHANGE sent before durable: node {node}, view {message.view}")
 
     def _votes_in(self, node: int, message: Message) -> list[tuple[_Vote, bytes, bool]]:
         if isinstance(message, PrePrepare):

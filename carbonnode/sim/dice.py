@@ -18,7 +18,7 @@ class Dice:
         return self._bits(32) % limit
 
     def between(self, low: int, high: int) -> int:
-        """low <= x <= high."""
+        """A number from `low` to `high`, both included."""
         return low + self.below(high - low + 1)
 
     def chance(self, per_mille: int) -> bool:
