@@ -81,7 +81,7 @@ class NodeProcess:
             try:
                 await self._run(config, genesis, log, stack)
             except CarbonnodeError as error:
-                log.error("start failed", code=error.code, error=str(error))
+                log.error("start failed", code=error.code, error=str(error))  # noqa: TRY400 - a typed error says it all; its trace says nothing more
                 raise
             if self._fault is not None:
                 log.error("stopped by a fault", error=repr(self._fault), exc_info=self._fault)
@@ -124,7 +124,7 @@ class NodeProcess:
         network = self._network(config, genesis, keys, trust, node.peering, log)
         node.connect(network)
         relay = UserRelay(node)
-        watch_node(node, network)
+        watch_node(node, network, lambda: executor.restarts)
         network.set_request_handler(node.peering.on_request)
         host, port = await network.start()
         stack.push_async_callback(network.stop)

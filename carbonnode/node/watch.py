@@ -1,6 +1,6 @@
 """Which of a node's own counters a metrics scrape reads."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from carbonnode.network import Network
 from carbonnode.node.mempool import LANE_NAMES
@@ -8,7 +8,7 @@ from carbonnode.node.user_node import UserNode
 from carbonnode.node.validator import ValidatorNode
 
 
-def watch_node(node: ValidatorNode, network: Network) -> None:
+def watch_node(node: ValidatorNode, network: Network, executor_restarts: Callable[[], int]) -> None:
     """Register a validator's counters with its metrics."""
 
     def gauges() -> Mapping[str, float]:
@@ -36,6 +36,7 @@ def watch_node(node: ValidatorNode, network: Network) -> None:
             "consensus_steps": node.driver.steps,
             "journal_groups": node.journal.groups,
             "journal_records": node.journal.records,
+            "executor_restarts": executor_restarts(),
             "sync_blocks": node.syncer.blocks_applied,
             "network_frames_in": net.frames_in,
             "network_frames_out": net.frames_out,

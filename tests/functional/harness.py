@@ -192,10 +192,8 @@ class NodeHandle:
 
     def tail(self, lines: int = 30) -> str:
         """The end of its logs, for failure messages."""
-        parts = []
-        for path in (self.directory.log_path, self.directory.path / "logs" / "process.log"):
-            if path.exists():
-                parts.append("\n".join(path.read_text(errors="replace").splitlines()[-lines:]))
+        paths = (self.directory.log_path, self.directory.path / "logs" / "process.log")
+        parts = ["\n".join(path.read_text(errors="replace").splitlines()[-lines:]) for path in paths if path.exists()]
         return f"--- {self.name}\n" + "\n".join(parts)
 
 

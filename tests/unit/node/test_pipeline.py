@@ -1,0 +1,254 @@
+"""Execution, storing, start-up and sync over a real executor and block store: every interruption ends in the same chain."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from carbonnode.chain.batch import Batch
+from carbonnode.chain.certificate import Certificate
+from carbonnode.chain.codec import decode, encode
+from carbonnode.chain.memory_kv import MemoryKV
+from carbonnode.chain.transaction import Transaction
+from carbonnode.chain.validators import ValidatorSet
+from carbonnode.errors import InvariantViolation, RemoteError, StorageError
+from carbonnode.ledger.results import ExecutedBlock
+from carbonnode.node.bodies import Body, BodyStore
+from carbonnode.node.pipeline import FinalBlock, Pipeline
+from carbonnode.node.startup import align_stores, split_journal, stable_state
+from carbonnode.node.sync import Syncer, serve_blocks
+from carbonnode.node.wire import FetchBlocks, Raws, SyncBlock, decode_payload
+from carbonnode.storage.blocks import BlockStore
+from carbonnode.storage.journal_format import Record
+from tests.unit.node.chain_kit import Chain, LocalExecutor, certify
+from tests.unit.node.conftest import MakePool
+
+pytestmark = pytest.mark.asyncio
+
+
+class Node:
+    """A pipeline with what it told."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+        self.executor = LocalExecutor(chain.genesis)
+        self.blocks = BlockStore(MemoryKV())
+        self.bodies = BodyStore()
+        self.executed: list[ExecutedBlock] = []
+        self.final: list[FinalBlock] = []
+        self.durable: list[int] = []
+        self.faults: list[BaseException] = []
+        self.pipeline = Pipeline(self.executor, self.blocks, self.bodies, self._executed, self.final.append, self._durable, self.faults.append)
+
+    async def _executed(self, block: ExecutedBlock) -> None:
+        self.executed.append(block)
+
+    async def _durable(self, height: int) -> None:
+        self.durable.append(height)
+
+    async def open(self) -> "Node":
+        await align_stores(self.blocks, self.executor)
+        self.pipeline.start()
+        return self
+
+    def order(self, height: int, batch: Batch, *transactions: Transaction) -> None:
+        self.bodies.add(Body(height, batch, list(transactions), full=False))
+        self.pipeline.execute(height, batch.digest, batch)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0.002)
+
+
+async def test_ordered_blocks_are_executed_then_stored_in_height_order() -> None:
+    chain = Chain()
+    node = await Node(chain).open()
+    first, second = chain.note(), chain.note()
+    finals = [chain.grow(first), chain.grow(second)]
+    for final, tx in zip(finals, (first, second), strict=True):
+        node.order(final.height, final.batch, tx)
+    await node.until(lambda: len(node.executed) == 2)
+    assert [block.header_hash for block in node.executed] == [final.outcome.header_hash for final in finals]
+    # Certificates may come in before execution is done, and later heights only wait.
+    for final in finals:
+        assert final.stored.certificate is not None
+        node.pipeline.finalise(final.height, final.stored.certificate)
+    await node.until(lambda: len(node.final) == 2)
+    assert node.blocks.tip_hash == chain.blocks.tip_hash
+    assert node.blocks.transaction(second.id) is not None
+    await node.pipeline.stop()
+    assert node.faults == []
+
+
+async def test_an_id_that_was_executed_before_is_dropped_and_not_stored_twice() -> None:
+    chain = Chain()
+    node = await Node(chain).open()
+    tx, other = chain.note(), chain.note()
+    batches = [Batch(2_000_000, (tx.wire_hash,)), Batch(2_001_000, (tx.wire_hash, other.wire_hash))]
+    node.order(1, batches[0], tx)
+    node.order(2, batches[1], tx, other)
+    await node.until(lambda: len(node.executed) == 2)
+    for block in node.executed:
+        node.pipeline.finalise(block.header.height, certify(chain.genesis, block))
+    await node.until(lambda: len(node.final) == 2)
+    assert [len(final.transactions) for final in node.final] == [1, 1]
+    place = node.blocks.transaction(tx.id)
+    assert place is not None
+    assert place.height == 1
+    await node.pipeline.stop()
+
+
+async def test_a_restart_replays_what_the_state_lacks() -> None:
+    chain = Chain()
+    for _ in range(7):
+        chain.grow(chain.note())
+    # Another state, behind by 7, then by less, then not at all.
+    executor = LocalExecutor(chain.genesis)
+    assert await align_stores(chain.blocks, executor) == 7
+    assert executor.ledger.status().header_hash == chain.blocks.tip_hash
+    assert await align_stores(chain.blocks, executor) == 0
+    again = LocalExecutor(chain.genesis, executor.kv)
+    assert await align_stores(chain.blocks, again) == 7 - again.executions[0] + 1
+    assert stable_state(chain.blocks).header_hash == chain.blocks.tip_hash
+
+
+async def test_a_state_ahead_of_the_blocks_is_corruption() -> None:
+    chain = Chain()
+    chain.grow(chain.note())
+    with pytest.raises(StorageError, match="state is at height 1, the block store ends at 0"):
+        await align_stores(BlockStore(MemoryKV()), chain.executor)
+
+
+async def test_another_state_than_the_blocks_is_refused() -> None:
+    chain, other = Chain(), Chain()
+    chain.grow(chain.note())
+    other.grow(other.note(text="different"))
+    with pytest.raises(StorageError, match="different blocks at height 1"):
+        await align_stores(chain.blocks, other.executor)
+
+
+async def test_bodies_come_back_from_the_journal(make_pool: MakePool) -> None:
+    chain = Chain()
+    old, new = chain.note(), chain.note()
+    bodies, pool = BodyStore(), make_pool()
+    records = (
+        Record(3, Body(3, chain.batch(old), [old], full=False).record()),
+        Record(4, b"\x93vote"),
+        Record(5, Body(5, chain.batch(new), [new], full=False).record()),
+    )
+    assert split_journal(records, 3, bodies, pool) == [b"\x93vote"]
+    assert bodies.get(chain.batch(old).digest) is None
+    body = bodies.need(chain.batch(new).digest)
+    assert body.durable
+    assert new.wire_hash in pool
+    with pytest.raises(StorageError, match="verify-store"):
+        split_journal((Record(9, b"\xc1junk"),), 3, bodies, pool)
+
+
+class Host:
+    """`sync.SyncHost`: peers that serve, lie, or are away."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.peers: dict[str, Callable[[FetchBlocks], Raws]] = {}
+        self.blamed: list[str] = []
+        self.done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.syncer = Syncer(node.chain.genesis.chain_id, node.blocks, node.executor, node.pipeline, self.request, self, node.faults.append)
+
+    async def request(self, peer: str, kind: int, payload: bytes, _timeout: float) -> bytes:
+        _ = kind
+        return encode(self.peers[peer](decode_payload(payload, FetchBlocks)))
+
+    def sync_peers(self, height: int) -> list[str]:
+        _ = height
+        return [peer for peer in self.peers if peer not in self.blamed]
+
+    def blame(self, peer: str, points: int, why: str) -> None:
+        _ = points, why
+        self.blamed.append(peer)
+
+    def validators_at(self, height: int) -> ValidatorSet:
+        _ = height
+        return self.node.chain.genesis.validators
+
+    async def synced(self, height: int, header_hash: bytes, certificate: Certificate) -> None:
+        assert certificate.header_hash == header_hash
+        self.done.set_result(height)
+
+
+def lie(chain: Chain, change: Callable[[SyncBlock], SyncBlock]) -> Callable[[FetchBlocks], Raws]:
+    def answer(wanted: FetchBlocks) -> Raws:
+        return Raws(tuple(encode(change(decode(item, SyncBlock))) for item in serve_blocks(chain.blocks, wanted).items))
+
+    return answer
+
+
+async def test_a_sync_takes_only_what_verifies() -> None:
+    chain = Chain()
+    for _ in range(70):
+        chain.grow(chain.note())
+    node = await Node(chain).open()
+    host = Host(node)
+    other = Chain()
+    other.grow(other.note(text="fork"))
+    weak = certify(chain.genesis, chain.finals[0].outcome, (0, 1))
+
+    def away(_wanted: FetchBlocks) -> Raws:
+        raise RemoteError("away", code="timeout")
+
+    host.peers = {
+        "away": away,
+        "empty": lambda _: Raws(()),
+        "junk": lambda _: Raws((b"junk",)),
+        "weak": lie(chain, lambda block: SyncBlock(block.header, block.batch, block.transactions, weak)),
+        "skips": lambda wanted: serve_blocks(chain.blocks, FetchBlocks(wanted.first + 1, 3, 10**6)),
+        "honest": lambda wanted: serve_blocks(chain.blocks, wanted),
+    }
+    # Executed, but never certified here: void once the sync begins.
+    node.order(1, other.finals[0].batch, *other.finals[0].transactions)
+    await node.until(lambda: len(node.executed) == 1)
+    host.syncer.want(70)
+    assert await asyncio.wait_for(host.done, 20) == 70
+    assert node.blocks.tip_hash == chain.blocks.tip_hash
+    assert set(host.blamed) == {"junk", "weak", "skips"}
+    assert node.faults == []
+    # Work goes on where the sync ended.
+    final = chain.grow(chain.note())
+    node.order(71, final.batch, *final.transactions)
+    await node.until(lambda: len(node.executed) == 2)
+    assert node.executed[-1].header_hash == final.outcome.header_hash
+    await node.pipeline.stop()
+
+
+async def test_a_certified_block_that_executes_differently_stops_the_node() -> None:
+    chain = Chain()
+    final = chain.grow(chain.note())
+    node = await Node(chain).open()
+    host = Host(node)
+    host.peers["peer"] = lie(chain, lambda block: SyncBlock(block.header, block.batch, (), block.certificate))
+    host.syncer.want(1)
+    await node.until(lambda: bool(node.faults))
+    assert isinstance(node.faults[0], InvariantViolation)
+    assert f"doctor --height {final.height}" in str(node.faults[0])
+
+
+async def test_a_paused_pipeline_finishes_what_is_certified_and_forgets_the_rest() -> None:
+    chain = Chain()
+    node = await Node(chain).open()
+    finals = [chain.grow(chain.note()) for _ in range(3)]
+    for final in finals[:2]:
+        node.order(final.height, final.batch, *final.transactions)
+    await node.until(lambda: len(node.executed) == 2)
+    assert finals[0].stored.certificate is not None
+    node.pipeline.finalise(1, finals[0].stored.certificate)
+    await node.pipeline.pause()
+    assert node.blocks.height == 1
+    node.order(3, finals[2].batch, *finals[2].transactions)
+    await node.pipeline.discard()
+    node.pipeline.resume()
+    assert node.executor.ledger.executed == 1
+    assert node.pipeline.executed(2) is None
+    await node.pipeline.stop()
+
+
