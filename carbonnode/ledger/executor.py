@@ -31,7 +31,6 @@ from carbonnode.vm.machine import Machine
 from carbonnode.vm.state import SYSTEM_SENDER, Absent, Environment
 
 FLUSH_BLOCKS: Final = 8
-FLUSH_BYTES: Final = 32 * 1024 * 1024
 _MAX_OUTCOME: Final = 1 << 30
 ReadState = FinalState | PastState
 
@@ -48,7 +47,7 @@ class BlockExecutor:
     """One chain's ledger over the state database `kv`, which this object alone writes.
 
     Blocks are executed on top of one another before they are certified; `finalise` makes them part of the state in order. Finalised blocks are
-    flushed to the database every `flush_blocks` heights: what a crash loses is executed again from the block store.
+    flushed to the database every `flush_blocks` heights, or by `flush` alone if that is 0: what a crash loses is executed again from the blocks.
     """
 
     def __init__(self, kv: KV, genesis: Genesis, *, flush_blocks: int = FLUSH_BLOCKS, cache_values: int = 200_000) -> None:
@@ -180,7 +179,7 @@ class BlockExecutor:
         layer = self._state.finalise(height)
         self._executed.pop(0)
         self._absorb(done, layer.records, layer.nodes)
-        if height - self._store.flushed >= self._flush_blocks or self._store.unflushed_bytes > FLUSH_BYTES:
+        if self._flush_blocks and height - self._store.flushed >= self._flush_blocks:
             self.flush()
         return self._store.flushed
 

@@ -179,11 +179,6 @@ class StateStore:
         if height >= 0:
             self._new_other[layout.height_key(kind, height)] = None
 
-    @property
-    def unflushed_bytes(self) -> int:
-        """About how many bytes wait."""
-        return 700 * len(self._new_nodes) + 300 * len(self._new_records)
-
     def flush(self, *, sync: bool) -> None:
         """Write what was absorbed, atomically. Raises `StorageError` with everything still waiting."""
         if self.tip is None or self.tip.height == self.flushed:

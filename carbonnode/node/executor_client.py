@@ -23,7 +23,6 @@ from carbonnode.chain.receipt import Status
 from carbonnode.chain.service import ContractAbi
 from carbonnode.chain.values import Value
 from carbonnode.errors import CarbonnodeError, InvariantViolation, RemoteError, StorageError
-from carbonnode.ledger.executor import FLUSH_BLOCKS
 from carbonnode.ledger.results import ExecutedBlock, LedgerStatus, NextEpoch, ViewResult
 from carbonnode.ledger.tree_proof import StateProof
 from carbonnode.node import executor_protocol as protocol
@@ -50,11 +49,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ExecutorOptions:
-    """How to run the executor: its state directory, the genesis file's bytes, heights between flushes, reserved disk space, confinement."""
+    """How to run the executor: its state directory, the genesis file's bytes, heights between flushes, reserved disk space, confinement.
+
+    A daemon leaves `flush_blocks` at 0 and calls `flush` after it has synced its block store: even after a power loss the state is then never
+    ahead of the blocks.
+    """
 
     state: Path
     genesis: bytes
-    flush_blocks: int = FLUSH_BLOCKS
+    flush_blocks: int = 0
     reserve_bytes: int = DEFAULT_RESERVE_BYTES
     sandbox: bool = True
 

@@ -7,8 +7,11 @@ blocks) and in full by `carbonnode verify-store`.
 from collections.abc import Iterator
 from typing import TypeVar
 
+import msgspec
+
 from carbonnode.chain.certificate import Certificate
 from carbonnode.chain.codec import Wire, decode, encode
+from carbonnode.chain.hashing import blake2b_256
 from carbonnode.chain.header import Header
 from carbonnode.chain.ports import KV
 from carbonnode.errors import InvalidBlock, InvariantViolation, StorageError
@@ -48,6 +51,7 @@ class _Stem(Wire, frozen=True):
     header: Header
     header_hash: bytes
     certificate: Certificate | None
+    content_hash: bytes
 
 
 class _Content(Wire, frozen=True):
@@ -89,9 +93,10 @@ class BlockStore:
             raise InvariantViolation(f"block {height} doesn't follow block {self.height} of this store")
         if len(ids) != len(block.transactions) or (height > 0 and block.certificate is None):
             raise InvariantViolation(f"block {height} lacks transaction ids or its certificate")
+        content = encode(_Content(block.batch, block.transactions, block.outcome))
         puts = [
-            (_key(b"s/", height), encode(_Stem(block.header, block.header_hash, block.certificate))),
-            (_key(b"b/", height), encode(_Content(block.batch, block.transactions, block.outcome))),
+            (_key(b"s/", height), encode(_Stem(block.header, block.header_hash, block.certificate, blake2b_256(content)))),
+            (_key(b"b/", height), content),
             (_HEIGHT, height.to_bytes(8, "big")),
         ]
         puts += [(b"t/" + tx_id, encode(TransactionPlace(height, index))) for index, tx_id in enumerate(ids)]
@@ -104,7 +109,10 @@ class BlockStore:
     def block(self, height: int) -> StoredBlock:
         """The block at `height`. Raises `StorageError` if it isn't there or is damaged."""
         stem = self._stem(height)
-        content = self._record(b"b/", height, _Content)
+        raw = self._kv.get(_key(b"b/", height))
+        if raw is not None and blake2b_256(raw) != stem.content_hash:
+            raise StorageError(f"block {height} is damaged: its content isn't what was written: {_REPAIR}", code="corrupt")
+        content = self._decoded(raw, height, _Content)
         return StoredBlock(stem.header, stem.header_hash, content.batch, content.transactions, content.outcome, stem.certificate)
 
     def header(self, height: int) -> Header:
@@ -148,11 +156,26 @@ class BlockStore:
                 raise StorageError(f"block {height} has no certificate for its header: {_REPAIR}", code="corrupt")
             parent = stem.header_hash
 
+    @staticmethod
+    def cut(kv: KV, height: int) -> None:
+        """Drop every block above `height` (repair): what follows a damaged block is fetched from peers again."""
+        above = _key(b"", height + 1)
+        doomed = [key for kind in (b"s/", b"b/") for key, _ in kv.iterate(start=kind + above, stop=kind + b"\xff")]
+        for key, raw in kv.iterate(start=b"t/", stop=b"t0"):
+            if msgspec.msgpack.decode(raw)[0] > height:
+                doomed.append(key)
+        if height < 0:
+            kv.write([], [*doomed, _HEIGHT], sync=True)
+        else:
+            kv.write([(_HEIGHT, height.to_bytes(8, "big"))], doomed, sync=True)
+
     def _stem(self, height: int) -> _Stem:
         return self._record(b"s/", height, _Stem)
 
     def _record(self, kind: bytes, height: int, type_: type[T]) -> T:
-        raw = self._kv.get(_key(kind, height))
+        return self._decoded(self._kv.get(_key(kind, height)), height, type_)
+
+    def _decoded(self, raw: bytes | None, height: int, type_: type[T]) -> T:
         if raw is None:
             raise StorageError(f"block {height} isn't in the store, which ends at {self.height}", code="missing")
         try:
