@@ -69,10 +69,7 @@ class _Book:
         self.names[str(order)] = name
         fills = [event.fields for event in self.market.events[start:] if event.name == "Fill"]
         # Two notices a fill, the taker's first.
-        return [
-            {"taker": name, "maker": self.names[str(m["order"])], "price_fen": m["price_fen"], "quantity_t": m["quantity_t"]}
-            for m in fills[1::2]
-        ]
+        return [{"taker": name, "maker": self.names[str(m["order"])], "price_fen": m["price_fen"], "quantity_t": m["quantity_t"]} for m in fills[1::2]]
 
     def cancel(self, name: str, where: str) -> None:
         """Cancel an order; one that is gone already is no error, as in a market."""

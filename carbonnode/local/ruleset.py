@@ -104,9 +104,7 @@ NUMBERS: Final[Mapping[str, tuple[str, int]]] = {
 }
 """Name in a file -> (parameter of the contract `rules`, decimal places it is scaled by)."""
 
-OPTIONAL: Final = frozenset(
-    ("lf_threshold", "lf_base", "lf_constant", "lf_slope", "lf_c0", "lf_c1", "lf_d1", "lf_c2", "lf_d2", "first_reference_price_fen")
-)
+OPTIONAL: Final = frozenset(("lf_threshold", "lf_base", "lf_constant", "lf_slope", "lf_c0", "lf_c1", "lf_d1", "lf_c2", "lf_d2", "first_reference_price_fen"))
 TEXTS: Final = ("country", "instrument", "venue_exchange", "venue_registry")
 TABLES: Final[Mapping[str, int | None]] = {
     "lf_classes": None,

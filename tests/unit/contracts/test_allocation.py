@@ -14,9 +14,7 @@ def national() -> LocalMarket:
     return LocalMarket(load(SETS[0]), also=[load(name) for name in SETS[1:]])
 
 
-def unit(
-    kind: str, power_mwh: int = 0, heat_gj: int = 0, load_e6: int = -1, emissions_t: int = 0, name: str = "U1"
-) -> tuple[str, str, int, int, int, int]:
+def unit(kind: str, power_mwh: int = 0, heat_gj: int = 0, load_e6: int = -1, emissions_t: int = 0, name: str = "U1") -> tuple[str, str, int, int, int, int]:
     return (name, kind, power_mwh * 1000, heat_gj * 1000, load_e6, emissions_t * 1000)
 
 

@@ -17,15 +17,18 @@ from carbonnode.local.market import LocalMarket
         ((100, 0, 1), (), (0,)),
     ],
 )
-def test_uniform_price_by_price_then_time(
-    local_market: LocalMarket, terms: tuple[int, int, int], bids: tuple[int, ...], expected: tuple[int, ...]
-) -> None:
+def test_uniform_price_by_price_then_time(local_market: LocalMarket, terms: tuple[int, int, int], bids: tuple[int, ...], expected: tuple[int, ...]) -> None:
     assert local_market.view("auction", "clear", *terms, bids) == expected
 
 
 @pytest.mark.parametrize(
     ("terms", "bids", "code"),
-    [((100, 0, 10), (60, 55), "AUCTION-LOT"), ((100, 0, 0), (60, 55), "AUCTION-TERMS"), ((100, 0, 1), (60,), "AUCTION-BIDS"), ((100, 0, 1), (0, 5), "AUCTION-BIDS")],
+    [
+        ((100, 0, 10), (60, 55), "AUCTION-LOT"),
+        ((100, 0, 0), (60, 55), "AUCTION-TERMS"),
+        ((100, 0, 1), (60,), "AUCTION-BIDS"),
+        ((100, 0, 1), (0, 5), "AUCTION-BIDS"),
+    ],
 )
 def test_refusals(local_market: LocalMarket, terms: tuple[int, int, int], bids: tuple[int, ...], code: str) -> None:
     with pytest.raises(LocalRefusal, match=code):
