@@ -32,13 +32,15 @@ _ARCHITECTURES: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _DENIED: Final = {
     "x86_64": {
         "socket": 41, "connect": 42, "accept": 43, "sendto": 44, "sendmsg": 46, "bind": 49, "listen": 50, "socketpair": 53,
-        "fork": 57, "vfork": 58, "execve": 59, "ptrace": 101, "pivot_root": 155, "chroot": 161, "mount": 165, "umount2": 166, "init_module": 175, "kexec_load": 246, "unshare": 272,
+        "fork": 57, "vfork": 58, "execve": 59,
+        "ptrace": 101, "pivot_root": 155, "chroot": 161, "mount": 165, "umount2": 166, "init_module": 175, "kexec_load": 246, "unshare": 272,
         "accept4": 288, "open_by_handle_at": 304, "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311, "finit_module": 313, "bpf": 321,
         "execveat": 322, "io_uring_setup": 425, "pidfd_send_signal": 424,
     },
     "aarch64": {
         "socket": 198, "connect": 203, "accept": 202, "sendto": 206, "sendmsg": 211, "bind": 200, "listen": 201, "socketpair": 199,
-        "execve": 221, "ptrace": 117, "pivot_root": 41, "chroot": 51, "mount": 40, "umount2": 39, "init_module": 105, "kexec_load": 104, "unshare": 97, "accept4": 242,
+        "execve": 221, "ptrace": 117,
+        "pivot_root": 41, "chroot": 51, "mount": 40, "umount2": 39, "init_module": 105, "kexec_load": 104, "unshare": 97, "accept4": 242,
         "open_by_handle_at": 265, "setns": 268, "process_vm_readv": 270, "process_vm_writev": 271, "finit_module": 273, "bpf": 280, "execveat": 281,
         "io_uring_setup": 425, "pidfd_send_signal": 424,
     },
