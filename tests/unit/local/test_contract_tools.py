@@ -1,0 +1,139 @@
+from pathlib import Path
+
+import pytest
+
+from carbonnode.errors import ConfigError
+from carbonnode.local import contract_tools as tools
+
+COUNTER = '''"""A counter."""
+
+total = Var(int)
+log = Map(str, tuple)
+
+
+@init
+def setup(start: int) -> None:
+    """Start at a number."""
+    total.set(start)
+
+
+@export
+def add(n: int) -> int:
+    """Add and return the total."""
+    require(n > 0, "COUNTER-POSITIVE")
+    total.set(total.get() + n)
+    log["last"] = (n, ctx.sender)
+    emit("Added", n=n)
+    return total.get()
+
+
+@export
+def spin() -> int:
+    """Never ends."""
+    while True:
+        pass
+    return 0
+
+
+@view
+def read() -> int:
+    """The total."""
+    return total.get()
+'''
+CALLER = '''"""Calls the counter."""
+
+
+@export
+def twice(n: int) -> int:
+    """Add two times."""
+    call("counter", "add", n)
+    return call("counter", "add", n)
+'''
+
+
+@pytest.fixture
+def counter(tmp_path: Path) -> Path:
+    path = tmp_path / "counter.py"
+    path.write_text(COUNTER)
+    return path
+
+
+def test_ok(counter: Path) -> None:
+    found = tools.run([counter], "add", args=[5], init_args=[10])
+    assert (found["outcome"], found["value"], found["code"], found["writes"]) == ("OK", 15, "", 2)
+    assert found["gas_used"] > 0
+    assert found["elapsed_ms"] >= 0
+    assert found["events"] == [{"contract": "counter", "name": "Added", "fields": {"n": 5}}]
+    assert {change["storage"] for change in found["changes"]} == {"total", "log"}
+
+
+def test_refusal_leaves_nothing(counter: Path) -> None:
+    found = tools.run([counter], "add", args=[0], init_args=[10])
+    assert (found["outcome"], found["code"], found["writes"], found["events"]) == ("ABORT", "COUNTER-POSITIVE", 0, [])
+
+
+def test_out_of_gas(counter: Path) -> None:
+    found = tools.run([counter], "spin", init_args=[0], gas=20_000)
+    assert (found["outcome"], found["gas_used"]) == ("OUT_OF_GAS", 20_000)
+
+
+def test_view(counter: Path) -> None:
+    assert tools.run([counter], "read", init_args=[3])["value"] == 3
+
+
+def test_missing_method_and_bad_arguments(counter: Path) -> None:
+    assert tools.run([counter], "nothing", init_args=[0])["code"] == "vm.no-method"
+    assert tools.run([counter], "nothing", init_args=[0])["outcome"] == "ABORT"
+    assert tools.run([counter], "add", args=["x"], init_args=[0])["outcome"] == "ABORT"
+    assert tools.run([counter], "add", args=[], init_args=[0])["outcome"] == "ABORT"
+    assert tools.run([counter], "add", args=[1])["outcome"] == "ABORT"
+
+
+def test_refused_source(tmp_path: Path) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text("import os\n")
+    found = tools.run([path], "go")
+    assert found["outcome"] == "REJECT"
+    assert found["errors"][0]["line"] == 1
+    report = tools.check(path)
+    assert not report["ok"]
+    assert set(report["errors"][0]) == {"line", "column", "rule", "message"}
+    assert found["code"] == report["errors"][0]["rule"]
+
+
+def test_check_ok(counter: Path) -> None:
+    assert tools.check(counter) == {"ok": True, "errors": []}
+
+
+def test_several_files(counter: Path, tmp_path: Path) -> None:
+    caller = tmp_path / "caller.py"
+    caller.write_text(CALLER)
+    plain = tmp_path / "plain" / "counter.py"
+    plain.parent.mkdir()
+    plain.write_text(COUNTER.replace("@init\ndef setup(start: int)", "@init\ndef setup()").replace("total.set(start)", "total.set(0)"))
+    assert tools.run([caller, plain], "twice", args=[4])["value"] == 8
+    assert tools.run([caller, plain], "counter.add", args=[4])["value"] == 4
+
+
+def test_sender(tmp_path: Path) -> None:
+    path = tmp_path / "who.py"
+    path.write_text('@export\ndef who() -> bytes:\n    """The sender."""\n    return ctx.sender\n')
+    assert tools.run([path], "who", sender="ab" * 32)["value"] == {"hex": "ab" * 32}
+    alice, bob = (tools.run([path], "who", sender=name)["value"] for name in ("alice", "bob"))
+    assert alice != bob
+    assert len(alice["hex"]) == 64
+
+
+def test_inputs_are_named(counter: Path) -> None:
+    with pytest.raises(ConfigError, match="can't be read"):
+        tools.check(counter.parent / "absent.py")
+    with pytest.raises(ConfigError, match="--args"):
+        tools.run([counter], "add", args=[1.5], init_args=[0])
+    with pytest.raises(ConfigError, match="at least one contract file"):
+        tools.run([], "add")
+
+
+def test_same_run_same_result(counter: Path) -> None:
+    one, two = (tools.run([counter], "add", args=[5], init_args=[10]) for _ in range(2))
+    del one["elapsed_ms"], two["elapsed_ms"]
+    assert one == two
