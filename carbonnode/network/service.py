@@ -64,6 +64,17 @@ class Network:
         self._address = await asyncio.wait_for(listening, START_TIMEOUT_S)
         return self._address
 
+    def on_fault(self, tell: Callable[[BaseException], None]) -> None:
+        """Have `tell` called, on the daemon's loop, if the network's thread dies by itself: the node is deaf then. Call it after `start`."""
+        assert self._ended is not None, "the network was never started"
+
+        def ended(future: "asyncio.Future[None]") -> None:
+            fault = None if future.cancelled() else future.exception()
+            if fault is not None:
+                tell(fault)
+
+        self._ended.add_done_callback(ended)
+
     async def stop(self) -> None:
         """Close all links and the host; waits for the thread. Pending requests fail. Safe to call twice."""
         if self._thread is None or self._bridge is None or self._ended is None:
