@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 
-from carbonnode.chain.event import PUBLIC, Event
+from carbonnode.chain.event import Event
 from carbonnode.chain.service import EventRecord, ServiceRefusal
+from carbonnode.ledger.access import hears
 
 MAX_BUFFERED_BLOCKS = 2_000
 
@@ -22,7 +23,7 @@ class BlockEvents:
 
     def visible_to(self, entity: str) -> list[EventRecord]:
         """Public ones and, if `entity` isn't "", those addressed to it."""
-        return [EventRecord(self.height, self.time_ms, index, event) for index, event in self.events if event.to in (PUBLIC, entity)]
+        return [EventRecord(self.height, self.time_ms, index, event) for index, event in self.events if hears(entity, event.to)]
 
 
 class _Reader:

@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 from carbonnode.chain.certificate import Certificate
 from carbonnode.chain.codec import decode
-from carbonnode.chain.event import PUBLIC, Event
+from carbonnode.chain.event import Event
 from carbonnode.chain.header import Header
 from carbonnode.chain.merkle import inclusion_path, leaf_hash
 from carbonnode.chain.proof import PROOF_VERSION, LeafPath, TransactionProof, ValidatorChange
 from carbonnode.chain.receipt import Receipt, Status
 from carbonnode.chain.service import FINAL, BlockInfo, ServiceRefusal, TransactionStatus
 from carbonnode.chain.transaction import Transaction
+from carbonnode.ledger.access import hears
 from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.node.feed import BlockEvents
 from carbonnode.node.pipeline import FinalBlock
@@ -140,7 +141,7 @@ class History:
 
 def final_status(receipt: Receipt, height: int, events: Sequence[Event], entity: str) -> TransactionStatus:
     """The status of a certified transaction from its receipt."""
-    visible = tuple([event for event in events if event.to in (PUBLIC, entity)])
+    visible = tuple([event for event in events if hears(entity, event.to)])
     return TransactionStatus(receipt.tx_id, FINAL, height, Status(receipt.status).name, receipt.code, receipt.gas_used, receipt.values, visible)
 
 
@@ -149,9 +150,7 @@ def wire_hashes_of(stored: StoredBlock) -> list[bytes]:
     return [Transaction.decode(raw).wire_hash for raw in stored.transactions]
 
 
-def build_proof(
-    stored: StoredBlock, outcome: ExecutedBlock, index: int, certificate: Certificate, changes: tuple[ValidatorChange, ...]
-) -> TransactionProof:
+def build_proof(stored: StoredBlock, outcome: ExecutedBlock, index: int, certificate: Certificate, changes: tuple[ValidatorChange, ...]) -> TransactionProof:
     """Inclusion of kept transaction `index` and of its receipt."""
     transaction_leaves = [leaf_hash(wire_hash) for wire_hash in wire_hashes_of(stored)]
     receipt_leaves = outcome.receipt_leaves()

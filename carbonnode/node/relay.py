@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 from carbonnode.chain import values
 from carbonnode.chain.codec import encode
-from carbonnode.chain.event import PUBLIC
 from carbonnode.chain.merkle import leaf_hash, root_of_leaf_hashes
 from carbonnode.chain.service import ANONYMOUS, FINAL
 from carbonnode.chain.transaction import Transaction
 from carbonnode.chain.validators import Validator
 from carbonnode.errors import CarbonnodeError, PeerViolation
+from carbonnode.ledger.access import hears
 from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.network import Channel, PeerIdentity
 from carbonnode.node.pipeline import FinalBlock
@@ -63,11 +63,7 @@ class UserBlockMaker:
     def for_organisation(self, organisation: str, organisations: dict[bytes, str]) -> UserBlock:
         """The block as `organisation` may see it; `organisations` tells whose a signing key is."""
         outcome = self._outcome
-        events = [
-            OwnEvent(index, outcome.event_salts[index], event.encoded)
-            for index, event in enumerate(outcome.events)
-            if event.to in (PUBLIC, organisation)
-        ]
+        events = [OwnEvent(index, outcome.event_salts[index], event.encoded) for index, event in enumerate(outcome.events) if hears(organisation, event.to)]
         own = [index for index, tx in enumerate(self._transactions) if organisations.get(tx.body.sender) == organisation]
         return UserBlock(
             self._header,
