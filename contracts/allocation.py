@@ -144,7 +144,7 @@ def pre_allocation(set_id: str, verified_last_t: int) -> int:
 
 @view
 def settle_pre(pre_t: int, final_t: int, deduction_t: int) -> tuple:
-    """(deduct, refund, issue) when the final allocation replaces the pre-allocation and an earlier deduction is still due."""
+    """(deduct, refund, issue) when the final allocation replaces the pre-allocation and an earlier deduction is still due (reading: verify)."""
     require(min(pre_t, final_t, deduction_t) >= 0, "ALLOC-NEGATIVE")
     refund = max(0, pre_t - final_t)
     deduct = min(deduction_t, max(pre_t, final_t))

@@ -17,6 +17,7 @@ IN_TRADING = "T"
 SURRENDERED = "S"
 CANCELLED = "C"
 MAX_VINTAGES = 64
+ALL = 1 << 40
 SERIAL_BASE = 10 ** 12
 
 # code -> (name, country, region)
@@ -66,12 +67,12 @@ def add_block(iv: str, entity: str, place: str, start: int, end: int) -> None:
     units[iv, start] = (end, entity, place)
 
 
-def move_blocks(iv: str, giver: str, out_of: str, taker: str, into: str, quantity_t: int, from_tail: bool) -> tuple:
-    # Returns the moved ranges, flat. Splits keep the order; the giver always has enough, as the buckets have been checked.
+def move_blocks(iv: str, giver: str, out_of: str, taker: str, into: str, quantity_t: int, from_tail: bool, most: int) -> tuple:
+    # Returns the moved ranges, flat, at most `most` of them. Splits keep the order; the giver has enough, as the buckets have been checked.
     moved = ()
     source = out_of + giver
     left = quantity_t
-    while left > 0:
+    while left > 0 and len(moved) < 2 * most:
         start = owned.prev(iv, source, None) if from_tail else owned.next(iv, source, None)
         require(start is not None, "UNITS-SERIALS-SHORT")
         end = owned[iv, source, start]
@@ -201,7 +202,7 @@ def to_trading(iv: str, quantity_t: int) -> None:
     h = trading_holdings.get((iv, who[0]), EMPTY_TRADING)
     trading_holdings[iv, who[0]] = (h[0] + quantity_t, h[1], h[2], h[3], h[4], h[5], h[6])
     change_sums(iv, 0, -quantity_t, quantity_t, 0, 0)
-    move_blocks(iv, who[0], IN_REGISTRY, who[0], IN_TRADING, quantity_t, False)
+    move_blocks(iv, who[0], IN_REGISTRY, who[0], IN_TRADING, quantity_t, False, ALL)
     emit("UnitsMoved", to=who[1], entity=who[0], iv=iv, quantity_t=quantity_t, into="trading")
 
 
@@ -219,7 +220,7 @@ def to_registry(iv: str, quantity_t: int) -> None:
     registry_holdings[iv, who[0]] = (r[0] + quantity_t, r[1], r[2], r[3], r[4])
     change_sums(iv, 0, quantity_t, -quantity_t, 0, 0)
     # From the tail: the head's serials are owed to today's buyers.
-    move_blocks(iv, who[0], IN_TRADING, who[0], IN_REGISTRY, quantity_t, True)
+    move_blocks(iv, who[0], IN_TRADING, who[0], IN_REGISTRY, quantity_t, True, ALL)
     emit("UnitsMoved", to=who[1], entity=who[0], iv=iv, quantity_t=quantity_t, into="registry")
 
 
@@ -238,7 +239,7 @@ def transfer(iv: str, receiver: str, quantity_t: int, reason: str) -> None:
     registry_holdings[iv, who[0]] = (r[0] - quantity_t, r[1], r[2], r[3], r[4])
     t = registry_holdings.get((iv, receiver), EMPTY_REGISTRY)
     registry_holdings[iv, receiver] = (t[0] + quantity_t, t[1], t[2], t[3], t[4])
-    move_blocks(iv, who[0], IN_REGISTRY, receiver, IN_REGISTRY, quantity_t, False)
+    move_blocks(iv, who[0], IN_REGISTRY, receiver, IN_REGISTRY, quantity_t, False, ALL)
     emit("UnitsTransferred", to=who[1], entity=who[0], iv=iv, quantity_t=-quantity_t, reason=reason)
     emit("UnitsTransferred", to=other[0], entity=receiver, iv=iv, quantity_t=quantity_t, reason=reason)
 
@@ -253,7 +254,7 @@ def cancel(iv: str, quantity_t: int, reason: str) -> str:
     require(r[0] >= quantity_t, "UNITS-AVAILABLE")
     registry_holdings[iv, who[0]] = (r[0] - quantity_t, r[1], r[2], r[3], r[4])
     change_sums(iv, 0, -quantity_t, 0, 0, quantity_t)
-    move_blocks(iv, who[0], IN_REGISTRY, who[0], CANCELLED, quantity_t, False)
+    move_blocks(iv, who[0], IN_REGISTRY, who[0], CANCELLED, quantity_t, False, ALL)
     code = call("voucher", "issue", "R", iv, quantity_t, 0, who[0], "", reason)
     emit("UnitsCancelled", to=who[1], entity=who[0], iv=iv, quantity_t=quantity_t, voucher=code, reason=reason)
     emit("VoluntaryCancellation", iv=iv, quantity_t=quantity_t)
@@ -374,10 +375,10 @@ def settle(side: str, iv: str, taker: str, quantity_t: int, fills: tuple, day: i
 
 
 @export
-def deliver(iv: str, seller: str, buyer: str, quantity_t: int) -> tuple:
-    """Move the serials of a settled trade; in trade order. Returns the ranges, flat."""
+def deliver(iv: str, seller: str, buyer: str, quantity_t: int, most: int) -> tuple:
+    """Move the serials of a settled trade, in trade order, at most `most` ranges at a time. Returns the ranges, flat."""
     require(ctx.caller == "execution", "ACCESS-CALLER")
-    return move_blocks(iv, seller, IN_TRADING, buyer, IN_TRADING, quantity_t, False)
+    return move_blocks(iv, seller, IN_TRADING, buyer, IN_TRADING, quantity_t, False, most)
 
 
 @export
@@ -400,7 +401,7 @@ def end_surrender(entity: str, iv: str, quantity_t: int, accepted: bool) -> tupl
         return ()
     registry_holdings[iv, entity] = (r[0], r[1], r[2], r[3], r[4] - quantity_t)
     change_sums(iv, 0, -quantity_t, 0, quantity_t, 0)
-    return move_blocks(iv, entity, IN_REGISTRY, entity, SURRENDERED, quantity_t, False)
+    return move_blocks(iv, entity, IN_REGISTRY, entity, SURRENDERED, quantity_t, False, ALL)
 
 
 def holding_of(entity: str, iv: str) -> tuple:

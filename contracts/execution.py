@@ -6,10 +6,14 @@ Both legs of a trade and its voucher happen in the taker's transaction, or none 
 
 EXCHANGE_OR_REGISTRY = 12
 
-# (day being delivered, number of the last delivered trade of that day, last day delivered in full)
+NOTHING = (0, 0, 0, 0)
+# Ranges of serials that one step moves.
+MAX_RANGES = 100
+
+# (day being delivered, number of the last delivered trade of that day, last day delivered in full, tonnes moved of the trade after it)
 progress = Var(tuple)
-# day, trade number -> serial ranges, flat
-delivered = Map(int, int, tuple)
+# day, trade number, tonnes moved before -> serial ranges, flat
+delivered = Map(int, int, int, tuple)
 
 
 @export
@@ -47,50 +51,68 @@ def release(side: str, book: str, orders: tuple) -> None:
 
 def range_text(ranges: tuple) -> str:
     parts = []
-    for i in range(0, min(len(ranges), 200), 2):
+    for i in range(0, len(ranges), 2):
         parts.append(str(ranges[i]) + "-" + str(ranges[i + 1]))
     return ",".join(parts)
 
 
-def deliver_one(day: int, number: int, book: str, quantity_t: int, seller: str, buyer: str) -> None:
-    ranges = call("allowance", "deliver", book, seller, buyer, quantity_t)
-    delivered[day, number] = ranges
+def deliver_part(day: int, number: int, book: str, left_t: int, seller: str, buyer: str, moved_t: int) -> int:
+    # Moves up to MAX_RANGES ranges of a trade; returns the tonnes moved.
+    ranges = call("allowance", "deliver", book, seller, buyer, left_t, MAX_RANGES)
+    delivered[day, number, moved_t] = ranges
+    done = 0
+    for i in range(0, len(ranges), 2):
+        done += ranges[i + 1] - ranges[i] + 1
     text = range_text(ranges)
-    emit("UnitsDelivered", to=call("identity", "org_of", seller), entity=seller, book=book, number=number, quantity_t=-quantity_t, serials=text)
-    emit("UnitsDelivered", to=call("identity", "org_of", buyer), entity=buyer, book=book, number=number, quantity_t=quantity_t, serials=text)
+    emit("UnitsDelivered", to=call("identity", "org_of", seller), entity=seller, book=book, number=number, quantity_t=-done, serials=text)
+    emit("UnitsDelivered", to=call("identity", "org_of", buyer), entity=buyer, book=book, number=number, quantity_t=done, serials=text)
+    return done
 
 
 @export
 def deliver(day: int, limit: int) -> int:
-    """Move the serials of a closed day's next `limit` trades, in trade order. Returns how many it moved: 0 means the day is done."""
+    """Move the serials of a closed day's next `limit` trades, in trade order. Returns how many steps it did: 0 means the day is done.
+
+    A trade whose serials lie in very many pieces takes several steps.
+    """
     call("identity", "authorise", ctx.sender, EXCHANGE_OR_REGISTRY)
     require(limit >= 1 and limit <= 400, "SETTLE-LIMIT")
     require(day <= call("matching", "last_closed"), "SETTLE-DAY-OPEN")
-    p = progress.get((0, 0, 0))
+    p = progress.get(NOTHING)
     require(day > p[2], "SETTLE-DAY-DONE")
     require(p[0] == day or p[0] <= p[2], "SETTLE-DAY-ORDER")
     after = p[1] if p[0] == day else 0
+    moved_t = p[3] if p[0] == day else 0
     rows = call("voucher", "trades", day, after, limit)
     for i in range(0, len(rows), 5):
-        after = rows[i]
         if rows[i + 2] > 0:
-            deliver_one(day, after, rows[i + 1], rows[i + 2], rows[i + 3], rows[i + 4])
+            moved_t += deliver_part(day, rows[i], rows[i + 1], rows[i + 2] - moved_t, rows[i + 3], rows[i + 4], moved_t)
+            if moved_t < rows[i + 2]:
+                progress.set((day, after, p[2], moved_t))
+                return i // 5 + 1
+        after = rows[i]
+        moved_t = 0
     if len(rows) == 0:
-        progress.set((day, after, day))
+        progress.set((day, after, day, 0))
         emit("DayDelivered", day=day)
     else:
-        progress.set((day, after, p[2]))
+        progress.set((day, after, p[2], 0))
     return len(rows) // 5
 
 
 @view
 def delivered_day() -> int:
     """The last day whose trades' serials have all been delivered."""
-    return progress.get((0, 0, 0))[2]
+    return progress.get(NOTHING)[2]
 
 
 @view
 def serials_of(day: int, number: int) -> tuple:
     """Serial ranges (start, end, ...) that a trade moved, empty before delivery; for members."""
     call("identity", "check_reader", ctx.sender, "")
-    return delivered.get((day, number), ())
+    found = ()
+    part = delivered.next(day, number, None)
+    while part is not None:
+        found = found + delivered[day, number, part]
+        part = delivered.next(day, number, part)
+    return found

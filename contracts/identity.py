@@ -202,7 +202,7 @@ def set_state(entity: str, status: str, bars: int, reason: str) -> None:
     record = entity_entry(entity)
     entities[entity] = (record[0], status, bars, record[3], record[4])
     # The book passes over the resting orders of whoever may not trade.
-    try_call("matching", "suspend", entity, status != ACTIVE or bars != 0)
+    try_call("matching", "suspend", entity, status == "frozen" or status == ACTIVE and bars != 0)
     emit("StatusChanged", to=record[0], entity=entity, status=status, bars=bars, reason=reason)
 
 

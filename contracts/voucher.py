@@ -14,7 +14,7 @@ EXCHANGE_TYPES = "TBA"
 MODULUS = 1271
 CODE_LENGTH = 36
 MAX_NUMBER = 99999999
-NO_VENUE = (0, 0, "", 0, 0, 0, 0, "", "", "", 0)
+NO_VENUE = (0, 0, "", 0, 0, "", "", "", 0)
 MS_A_DAY = 86400000
 # Where a code has digits (date, time, vintage, number, part) and letters (country, instrument) only.
 DIGITS = (6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33)
@@ -27,11 +27,13 @@ SHIFT_6 = 373
 SHIFT_8 = 428
 SHIFT_12 = 590
 
-# venue -> (day, last number, venue and date as text, their value modulo 1271, day and number of the voucher before this day,
+# venue -> (day, last number, venue and date as text, their value modulo 1271,
 #  then of the last codes: time_ms, type, book, their text before the number, its value shifted to stand before it)
 venues = Map(str, tuple)
 # venue, day, number -> (type, time_ms, height, book, quantity_t, price_fen, from, to, ref, status, other voucher)
 records = Map(str, int, int, tuple)
+# venue, day -> day and number of the last voucher before that day
+links = Map(str, int, tuple)
 # book -> (instrument and vintage as they stand in a code, their value modulo 1271)
 marks = Map(str, tuple)
 # (venue of the exchange, venue of the registry, offset of the market's time zone in ms)
@@ -74,9 +76,10 @@ def configured() -> tuple:
 
 
 def open_day(venue: str, day: int, before: tuple) -> tuple:
+    links[venue, day] = (before[0], before[1])
     date = call("rules", "date_of", day)
     text = venue + str(date[0] * 10000 + date[1] * 100 + date[2])
-    return (day, 0, text, value_of(text), before[0], before[1], 0, "", "", "", 0)
+    return (day, 0, text, value_of(text), 0, "", "", "", 0)
 
 
 def mark_of(book: str) -> tuple:
@@ -93,18 +96,18 @@ def mark_of(book: str) -> tuple:
 def venue_now(venue: str, kind: str, book: str) -> tuple:
     # The venue's record with the text that all vouchers of this moment, type and book share: one block's codes build it once.
     now = venues.get(venue, NO_VENUE)
-    if now[6] == ctx.time and now[7] == kind and now[8] == book:
+    if now[4] == ctx.time and now[5] == kind and now[6] == book:
         return now
     offset_ms = configured()[2]
     day = (ctx.time + offset_ms) // MS_A_DAY
     if now[0] != day:
         now = open_day(venue, day, now)
     stem = stem_of(kind, now, offset_ms, mark_of(book))
-    return (now[0], now[1], now[2], now[3], now[4], now[5], ctx.time, kind, book, stem[0], stem[1])
+    return (now[0], now[1], now[2], now[3], ctx.time, kind, book, stem[0], stem[1])
 
 
 def with_number(now: tuple, number: int) -> tuple:
-    return (now[0], number, now[2], now[3], now[4], now[5], now[6], now[7], now[8], now[9], now[10])
+    return (now[0], number, now[2], now[3], now[4], now[5], now[6], now[7], now[8])
 
 
 def stem_of(kind: str, venue: tuple, offset_ms: int, mark: tuple) -> tuple:
@@ -133,7 +136,7 @@ def record_voucher(venue: str, kind: str, content: tuple, other: str) -> str:
     require(number <= MAX_NUMBER, "VOUCHER-DAY-FULL")
     venues[venue] = with_number(now, number)
     records[venue, now[0], number] = (kind, ctx.time, ctx.height) + content + ("valid", other)
-    return finish(now[9], now[10], number)
+    return finish(now[7], now[8], number)
 
 
 @export
@@ -141,6 +144,7 @@ def issue(kind: str, book: str, quantity_t: int, price_fen: int, giver: str, tak
     """Issue one voucher for an act of the registry; for the other contracts of the market. Returns its code."""
     require(ctx.caller == "allowance" or ctx.caller == "compliance", "ACCESS-CALLER")
     require(len(kind) == 1 and kind in TYPES and kind != "X", "VOUCHER-TYPE")
+    require(len(ref) <= 200, "VOUCHER-REFERENCE")
     known = configured()
     venue = known[0] if kind in EXCHANGE_TYPES else known[1]
     return record_voucher(venue, kind, (book, quantity_t, price_fen, giver, taker, ref), "")
@@ -162,7 +166,7 @@ def issue_trades(side: str, book: str, taker: str, fills: tuple) -> tuple:
         giver = maker if buys else taker
         receiver = taker if buys else maker
         records[venue, day, number] = ("T", ctx.time, ctx.height, book, fills[i + 3], fills[i + 2], giver, receiver, side, "valid", "")
-        codes.append(finish(now[9], now[10], number))
+        codes.append(finish(now[7], now[8], number))
     require(number <= MAX_NUMBER, "VOUCHER-DAY-FULL")
     venues[venue] = with_number(now, number)
     return tuple(codes)
@@ -268,13 +272,13 @@ def record(code: str) -> tuple:
 
 
 def previous(venue: str, day: int, number: int) -> str:
-    # The voucher before this one at its venue; over a day's start only while the venue still knows the day before.
+    # The voucher before this one at its venue, over a day's start too; "" before the first of all.
     if number > 1:
         return code_of(venue, day, number - 1, records[venue, day, number - 1], 0)
-    now = venues[venue]
-    if now[0] != day or now[5] == 0:
+    link = links[venue, day]
+    if link[1] == 0:
         return ""
-    return code_of(venue, now[4], now[5], records[venue, now[4], now[5]], 0)
+    return code_of(venue, link[0], link[1], records[venue, link[0], link[1]], 0)
 
 
 @view

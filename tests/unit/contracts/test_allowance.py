@@ -118,7 +118,7 @@ def test_other_contracts_only_settle(held: LocalMarket) -> None:
         ("reserve", ("ALPHA", IV, 1, 0)),
         ("release", ("ALPHA", IV, 1)),
         ("settle", ("B", IV, "ALPHA", 1, ("BRAVO", "BRAVO", 1, 1), 1)),
-        ("deliver", (IV, "ALPHA", "BRAVO", 1)),
+        ("deliver", (IV, "ALPHA", "BRAVO", 1, 1)),
         ("lock_surrender", ("ALPHA", IV, 1)),
         ("end_surrender", ("ALPHA", IV, 1, True)),
     ):

@@ -100,3 +100,27 @@ def test_every_trade_has_one_voucher_and_both_notices(trading: LocalMarket, plac
     assert bought == sold
     assert len(set(bought)) == 2
     assert trading.view("voucher", "last_number", "CNSH", DAY) == 2
+
+
+def test_a_trade_in_very_many_pieces_is_delivered_in_steps(trading: LocalMarket, place: Place) -> None:
+    """SCRAPS' units come in 260 blocks of one tonne that don't touch: more than one step moves."""
+    trading.member("SCRAPS")
+    for _ in range(260):
+        trading.fund("SCRAPS", iv=BOOK, units_t=1)
+        trading.fund("ALPHA", iv=BOOK, units_t=1)
+    place("SCRAPS", "S", 6200, 260)
+    place("BRAVO", "B", 6200, 260)
+    place("ALPHA", "S", 6200, 5)
+    place("BRAVO", "B", 6200, 5)
+    end_day(trading, DAY)
+    steps = []
+    while not steps or steps[-1]:
+        steps.append(trading.by("exchange", "execution", "deliver", DAY, 10))
+        assert len(steps) < 10
+    assert steps == [1, 1, 2, 0]
+    assert blocks(trading, "SCRAPS") == ()
+    ranges = trading.ask("exchange", "execution", "serials_of", DAY, 1)
+    assert isinstance(ranges, tuple)
+    assert len(ranges) == 520
+    delivered = [event.fields["quantity_t"] for event in trading.seen_by("BRAVO") if event.name == "UnitsDelivered"]
+    assert delivered == [100, 100, 60, 5]
