@@ -68,7 +68,7 @@ bench: setup ## throughput, latency, fail-over; writes build/bench.json (QUICK=1
 	@$(PY) scripts/bench.py
 
 gas: setup ## measures the gas schedule against time
-	@$(PY) scripts/gas.py
+	@$(PY) scripts/calibrate_gas.py
 
 interop: setup ## a js-libp2p client against a node (needs npm)
 	@$(PY) -m pytest -m interop tests/interop $(PYTEST_ARGS)
