@@ -30,6 +30,7 @@ from carbonnode.node.recorder import FileRecorder
 from carbonnode.node.relay import UserRelay
 from carbonnode.node.service import ValidatorService
 from carbonnode.node.startup import check_membership
+from carbonnode.node.store_check import StoreReport, check_store
 from carbonnode.node.user_node import UserNode
 from carbonnode.node.user_service import UserService
 from carbonnode.node.user_store import UserStore
@@ -56,6 +57,12 @@ def run_node(directory: Path, environment: Mapping[str, str] | None = None) -> i
     except CarbonnodeError as error:
         print(f"carbonnode: {error}", file=sys.stderr)  # noqa: T201 - the operator's terminal
         return 1
+
+
+def verify_node_store(directory: Path, *, repair: bool = False) -> StoreReport:
+    """Check the data of a stopped node, and mend it with `repair`. Raises `StorageError` if the node runs."""
+    node = NodeDirectory(directory)
+    return check_store(node.data_path, node.genesis(), repair=repair)
 
 
 class NodeProcess:
@@ -100,9 +107,7 @@ class NodeProcess:
         else:
             await self._run_validator(config, genesis, keys, data, log, stack)
 
-    async def _run_validator(
-        self, config: NodeConfig, genesis: Genesis, keys: NodeKeys, data: DataDirectory, log: Logger, stack: AsyncExitStack
-    ) -> None:
+    async def _run_validator(self, config: NodeConfig, genesis: Genesis, keys: NodeKeys, data: DataDirectory, log: Logger, stack: AsyncExitStack) -> None:
         crash = CrashPoints.from_environment(self._environment)
         reserve = config.storage.reserve_bytes
         blocks = BlockStore(stack.enter_context(LevelKV.open(data.blocks, SpaceGuard(data.blocks, reserve))), crash)
@@ -151,9 +156,7 @@ class NodeProcess:
         verify = make_verifier(trust, SystemClock().wall_ms, lambda who: log.error("certificate expired", peer=who.name))
         return Network(network_config(config, genesis), keys.transport_seed, self._directory.certificate(), verify, peering)
 
-    async def _run_user(
-        self, config: NodeConfig, genesis: Genesis, keys: NodeKeys, data: DataDirectory, log: Logger, stack: AsyncExitStack
-    ) -> None:
+    async def _run_user(self, config: NodeConfig, genesis: Genesis, keys: NodeKeys, data: DataDirectory, log: Logger, stack: AsyncExitStack) -> None:
         kv = stack.enter_context(LevelKV.open(data.blocks, SpaceGuard(data.blocks, config.storage.reserve_bytes)))
         clock, trust = SystemClock(), self._directory.trust(config, genesis)
         identity = self._own_identity(config, keys, trust, clock)
