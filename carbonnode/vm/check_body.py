@@ -6,7 +6,7 @@ from typing import Any
 
 from carbonnode.vm.check_module import Reporter, is_docstring
 from carbonnode.vm.constants import NotConstant, literal
-from carbonnode.vm.limits import MAX_CONTAINER, MAX_EVENT_FIELDS, MAX_LOOP_DEPTH, MAX_NAME_LENGTH
+from carbonnode.vm.limits import MAX_COMPREHENSION_DEPTH, MAX_CONTAINER, MAX_EVENT_FIELDS, MAX_LOOP_DEPTH, MAX_NAME_LENGTH
 from carbonnode.vm.program import FunctionInfo, Program, StorageInfo
 from carbonnode.vm.words import BUILTINS, CONTEXT, METHODS, RESERVED, ROUNDINGS, STORAGE_METHODS, TYPE_NAMES
 
@@ -24,6 +24,7 @@ class BodyChecker:
         self.locals: set[str] = set()
         self.scopes: list[set[str]] = []
         self.loops = 0
+        self.comprehensions = 0
 
     def check(self) -> None:
         """Check the whole function."""
@@ -300,6 +301,9 @@ class BodyChecker:
             self.refuse(node, "comprehension", "a comprehension has one `for`: write loops")
             return
         generator = node.generators[0]
+        self.comprehensions += 1
+        if self.comprehensions > MAX_COMPREHENSION_DEPTH:
+            self.refuse(node, "depth", f"comprehensions are nested more than {MAX_COMPREHENSION_DEPTH} deep: use intermediate names")
         self.source(generator.iter)
         self.target(generator.target)
         names = {target.id for target in ast.walk(generator.target) if isinstance(target, ast.Name)}
@@ -313,6 +317,7 @@ class BodyChecker:
             self.expression(condition)
         self.expression(node.elt)
         self.scopes.pop()
+        self.comprehensions -= 1
 
     def source(self, node: ast.expr) -> None:
         """What a loop runs over: range and enumerate are allowed here only."""

@@ -130,6 +130,8 @@ class Comparisons:
 def _scan(item: Any, where: Any) -> bool:
     kind = type(item)
     if kind is tuple:
+        if not is_flat(item):
+            raise ContractAbort(codes.TYPE)
         return any(type(other) is tuple and is_flat(other) and _same_flat(item, other) and item == other for other in where)
     if kind not in FLAT:
         raise ContractAbort(codes.TYPE)

@@ -13,7 +13,7 @@ from carbonnode.vm.program import FunctionInfo, Program, Type
 from carbonnode.vm.words import BUILTINS, CONTEXT, METHODS
 
 Known = Type | None
-_SCALARS = (Type.INT, Type.STR, Type.BYTES, Type.BOOL)
+_MAX_PASSES = 12
 _JOINED = (Type.INT, Type.STR, Type.BYTES, Type.TUPLE, Type.LIST)
 _CONSTANTS: dict[type, Type] = {int: Type.INT, str: Type.STR, bytes: Type.BYTES, bool: Type.BOOL, tuple: Type.TUPLE, type(None): Type.NONE}
 _INTEGER_ONLY = (ast.Sub, ast.FloorDiv, ast.Mod, ast.Pow, ast.LShift, ast.RShift)
@@ -40,11 +40,22 @@ class Inference:
             self.parameters[name] = [None if kind is Type.ANY else kind for _, kind in info.parameters]
             self.results[name] = None if info.returns is Type.ANY else info.returns
             self.locals[name] = {}
+        passes = 0
         while self.changed:
             self.changed = False
             self.nodes.clear()
+            passes += 1
+            if passes == _MAX_PASSES:
+                self.give_up()
             for name in program.order:
                 _Pass(self, program.functions[name]).run()
+
+    def give_up(self) -> None:
+        """Take everything that isn't written down for `ANY`: a source made to need a pass for each line mustn't take quadratic time."""
+        for name, info in self.program.functions.items():
+            self.locals[name] = dict.fromkeys(_names_in(info.node), Type.ANY)
+            self.parameters[name] = [kind for _, kind in info.parameters]
+            self.results[name] = info.returns
 
     def of(self, node: ast.expr) -> Type:
         """The type of an expression of the program."""
@@ -320,6 +331,11 @@ _TYPES: Final[dict[type[ast.expr], Callable[[_Pass, Any], Known]]] = {
     ast.Call: _Pass.call,
     ast.Attribute: lambda _, node: _Pass.context(node),
 }
+
+
+def _names_in(function: ast.FunctionDef) -> list[str]:
+    names = [node.id for node in ast.walk(function) if isinstance(node, ast.Name)]
+    return names + [arg.arg for arg in function.args.args]
 
 
 def _may_fall_off(body: list[ast.stmt]) -> bool:

@@ -6,7 +6,7 @@ r"""Addresses of stored values: keys whose byte order is the order of the values
 |-------|----------|
 | bool  | `10` false, `11` true |
 | int   | one byte `80` + n, then n big-endian bytes for values from 0; `80` - n, then n bytes of complement below 0; n <= 33 |
-| bytes | `b0`, the bytes with `00` written as `00 ff`, then `00` |
+| bytes | `b0`, the bytes with `00` written as `00 ff`, then `00 01` (so that no part is the beginning of another) |
 | str   | `b2`, its UTF-8 in the same way, then `00` (the order of UTF-8 is the order of code points) |
 """
 
@@ -24,6 +24,7 @@ _ZERO: Final = 0x80
 _BYTES: Final = 0xB0
 _TEXT: Final = 0xB2
 _MAX_INT_BYTES: Final = 33
+_END: Final = b"\0\x01"
 
 
 def contract_prefix(contract: str) -> bytes:
@@ -77,12 +78,12 @@ def encode_int(number: int) -> bytes:
 
 def encode_bytes(data: bytes) -> bytes:
     """A bytes value."""
-    return b"\xb0" + data.replace(b"\0", b"\0\xff") + b"\0"
+    return b"\xb0" + data.replace(b"\0", b"\0\xff") + _END
 
 
 def encode_text(text: str) -> bytes:
     """A text; `ValueError` (a `UnicodeEncodeError`) if it has no UTF-8 form."""
-    return b"\xb2" + text.encode().replace(b"\0", b"\0\xff") + b"\0"
+    return b"\xb2" + text.encode().replace(b"\0", b"\0\xff") + _END
 
 
 def decode_parts(data: bytes) -> tuple[Scalar, ...]:
@@ -110,8 +111,10 @@ def decode_part(data: bytes, place: int) -> tuple[KeyPart, int]:
         if data[end + 1 : end + 2] != b"\xff":
             break
         end += 2
+    if data[end : end + 2] != _END:
+        raise ValueError("a key part doesn't end as it should")
     raw = data[place + 1 : end].replace(b"\0\xff", b"\0")
-    return (raw.decode() if head == _TEXT else raw), end + 1
+    return (raw.decode() if head == _TEXT else raw), end + 2
 
 
 def _decode_int(data: bytes, place: int, head: int) -> tuple[int, int]:

@@ -16,6 +16,8 @@ MAX_CHAIN: Final = 64
 # Tree and program.
 MAX_AST_DEPTH: Final = 64
 MAX_LOOP_DEPTH: Final = 8
+MAX_COMPREHENSION_DEPTH: Final = 2
+"""Each is a frame of its own on some versions of CPython, and frames are what `RecursionError` counts."""
 MAX_FUNCTIONS: Final = 512
 MAX_PARAMETERS: Final = 16
 MAX_CALL_CHAIN: Final = 24

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 
 from carbonnode.local.market import LocalMarket
+from carbonnode.vm.keys import storage_key
 
 BOOK = "CEA-2024"
 DAY = 20411
@@ -31,7 +32,7 @@ def test_only_the_market_executes(trading: LocalMarket) -> None:
 def test_both_legs_or_none(trading: LocalMarket, place: Place) -> None:
     """The maker's reservation is broken by hand: the taker's whole transaction leaves no trace."""
     place("ALPHA", "S", 6200, 100)
-    key = b"c/allowance\0trading_holdings\0" + b"\xb2CEA-2024\0" + b"\xb2ALPHA\0"
+    key = storage_key("allowance", "trading_holdings", (BOOK, "ALPHA"))
     good = trading.state.get(key)
     assert isinstance(good, tuple)
     trading.state.put(key, (good[0], 50, *good[2:]))

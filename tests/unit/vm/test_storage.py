@@ -78,7 +78,7 @@ def test_values_lie_under_documented_keys(bench: "object") -> None:
     assert bench.call("a", "go").ok  # type: ignore[attr-defined]
     data = bench.state.data  # type: ignore[attr-defined]
     assert data == {storage_key("a", "m", ("k",)): 5, storage_key("a", "v"): 6, storage_key("a", "flag", (True,)): "y"}
-    assert storage_key("a", "m", ("k",)) == b"c/a\0m\0\xb2k\0"
+    assert storage_key("a", "m", ("k",)) == b"c/a\0m\0\xb2k\0\x01"
 
 
 def test_a_value_of_another_type_left_by_an_old_version_is_refused(bench: "object") -> None:
@@ -91,3 +91,10 @@ def test_remembered_addresses_stay_right_when_there_are_many(run: Run) -> None:
     top = "o = Map(int, int)\n"
     body = "for j in range(2):\n    for i in range(4096):\n        o[i * 3] = o.get(i * 3, 0) + i\nn = 0\nfor i in range(4096):\n    n += o[i * 3]\nreturn n"
     assert run(body, top=top, returns="int", gas=50_000_000).values == (2 * sum(range(4096)),)
+
+
+def test_a_text_with_zero_bytes_stays_out_of_its_neighbours_walk(run: Run) -> None:
+    top = "p = Map(str, int, int)\n"
+    body = 'p["a", 1] = 1\np["a\\x00", 2] = 2\np["a\\x00b", 3] = 3\n'
+    body += 'return (p.next("a", None), p.next("a", 1), p.prev("a", None), p.next("a\\x00", None), p.next("a\\x00", 2))'
+    assert run(body, top=top).values == ((1, None, 1, 2, None),)
