@@ -29,7 +29,10 @@ from carbonnode.identity import KeyStore  # noqa: E402
 
 AT_ONCE = 8
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-OBLIGATION = ("verified_t", "obligation_t", "surrendered_t", "pending_t", "status", "shortfall_t", "mean_price_fen", "multiple", "penalty_fen", "paid", "covered")
+OBLIGATION = (
+    *("verified_t", "obligation_t", "surrendered_t", "pending_t", "status", "shortfall_t"),
+    *("mean_price_fen", "multiple", "penalty_fen", "paid", "covered"),
+)
 HOLDING = ("available", "trading", "frozen", "pledged", "pending")
 
 
