@@ -42,7 +42,7 @@ test: setup ## the whole suite: unit, property, golden, simulation, vectors, fun
 	@$(PY) -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
 
 unit: setup ## only what needs no process and no network
-	@$(PY) -m pytest -n $(JOBS) -m "not functional and not slow" $(PYTEST_ARGS)
+	@$(PY) -m pytest -n $(JOBS) -m "not functional and not slow and not interop and not soak" $(PYTEST_ARGS)
 
 functional: setup ## only tests that start real nodes
 	@$(PY) -m pytest -m functional $(PYTEST_ARGS)
