@@ -64,9 +64,7 @@ class Execution:
 
 def members(count: int) -> dict[int, Validator]:
     """Validators by node number."""
-    return {
-        number: Validator(f"node-{number}", "super", SimSigner(number).public_key, SimSigner(number, b"transport").public_key) for number in range(count)
-    }
+    return {number: Validator(f"node-{number}", "super", SimSigner(number).public_key, SimSigner(number, b"transport").public_key) for number in range(count)}
 
 
 def parameters() -> Parameters:

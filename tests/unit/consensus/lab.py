@@ -42,6 +42,7 @@ class Lab:
         epoch: EpochConfig | None = None,
         next_epoch: EpochConfig | None = None,
         tuning: Tuning | None = None,
+        auto_execute: bool = True,
     ) -> "Driven":
         """A started replica behind an obliging driver."""
         replica = Replica.restore(
@@ -55,7 +56,7 @@ class Lab:
             tuning=tuning,
             verifier=self.ring.verify,
         )
-        return Driven(replica)
+        return Driven(replica, auto_execute=auto_execute)
 
     def batch(self, *names: str, time_ms: int = WALL) -> Batch:
         """A batch of named transactions."""
@@ -91,9 +92,7 @@ class Lab:
         signed = msg.prepare_bytes(self.chain_id, 0, view, height, digest)
         return msg.PreparedProof(0, view, height, digest, proposal, tuple((i, self.signers[i].sign(signed)) for i in backups))
 
-    def view_change(
-        self, signer: int, view: int, prepared: tuple[msg.PreparedProof, ...] = (), stable: Certificate | None = None
-    ) -> msg.ViewChange:
+    def view_change(self, signer: int, view: int, prepared: tuple[msg.PreparedProof, ...] = (), stable: Certificate | None = None) -> msg.ViewChange:
         unsigned = msg.ViewChange(0, view, stable, prepared, signer, bytes(64))
         return msg.ViewChange(0, view, stable, prepared, signer, self.signers[signer].sign(msg.view_change_bytes(self.chain_id, unsigned)))
 
@@ -110,7 +109,7 @@ class Lab:
 class Driven:
     """A replica and a driver that syncs at once, resolves every batch, and executes to a header made of height and digest."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, *, auto_execute: bool = True) -> None:
         self.replica = replica
         self.now = 1_000
         self.wall_error = 0
@@ -118,7 +117,7 @@ class Driven:
         self.durable: list[bytes] = []
         self.auto_persist = True
         self.auto_resolve = True
-        self.auto_execute = True
+        self.auto_execute = auto_execute
         self.batches: list[Batch | None] = []
         self.full = False
         self.give(ev.Start(now_ms=self.now, wall_ms=WALL))
@@ -199,4 +198,3 @@ def sent(actions: tuple[act.AnyAction, ...] | list[act.AnyAction], kind: type) -
 def of(actions: tuple[act.AnyAction, ...] | list[act.AnyAction], kind: type) -> list[act.AnyAction]:
     """Actions of a kind."""
     return [a for a in actions if isinstance(a, kind)]
-

@@ -4,7 +4,20 @@ import pytest
 
 from carbonnode.consensus import actions as act
 from carbonnode.consensus.evidence import COMMIT, Evidence, equivocation, verify_evidence
-from carbonnode.consensus.journal import Abstaining, Diverged, Entered, Held, JournalRecord, Left, Ordered, Prepared, Proposed, Voted, decode_record, encode_record
+from carbonnode.consensus.journal import (
+    Abstaining,
+    Diverged,
+    Entered,
+    Held,
+    JournalRecord,
+    Left,
+    Ordered,
+    Prepared,
+    Proposed,
+    Voted,
+    decode_record,
+    encode_record,
+)
 from carbonnode.consensus.messages import Suspect, commit_bytes
 from carbonnode.consensus.outbox import Outbox
 from carbonnode.consensus.pacing import Pacing

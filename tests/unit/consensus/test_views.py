@@ -1,0 +1,282 @@
+"""View changes, event by event (PBFT.md 25 to 34)."""
+
+import pytest
+
+from carbonnode.chain.batch import NULL_BATCH
+from carbonnode.consensus import actions as act
+from carbonnode.consensus import events as ev
+from carbonnode.consensus import messages as msg
+from carbonnode.consensus.proofs import check_new_view, check_view_change
+from carbonnode.errors import InvariantViolation
+from tests.unit.consensus.lab import Driven, Lab, header_hash, of, sent
+
+
+def changes(driven: Driven) -> list[msg.ViewChange]:
+    return [m for m in sent(driven.log, msg.ViewChange) if isinstance(m, msg.ViewChange) and m.signer == driven.replica.state().index]
+
+
+def pull(lab: Lab, driven: Driven, view: int, *, signers: tuple[int, ...] = (2, 3)) -> tuple[act.AnyAction, ...]:
+    return driven.receive(*[lab.view_change(i, view) for i in signers])
+
+
+# ---- how a view change begins
+
+
+def test_one_suspect_moves_nobody_f_plus_1_do(lab: Lab) -> None:
+    replica = lab.replica()
+    replica.receive(lab.suspect(2), lab.suspect(2))
+    assert changes(replica) == []
+    replica.receive(lab.suspect(3))
+    assert [c.view for c in changes(replica)] == [1]
+    assert {m.signer for m in sent(replica.log, msg.Suspect) if isinstance(m, msg.Suspect)} == {2, 3}  # handed on
+
+
+def test_suspects_go_stale_and_those_of_other_views_dont_count(lab: Lab) -> None:
+    replica = lab.replica()
+    replica.receive(lab.suspect(2), lab.suspect(3, view=4))
+    replica.now += 10 * lab.parameters.max_timeout_ms
+    replica.receive(lab.suspect(3))
+    assert changes(replica) == []
+
+
+def test_one_replica_alone_moves_nobody_whatever_view_it_names(lab: Lab) -> None:
+    replica = lab.replica()
+    for view in (1, 7, 1 << 60):
+        replica.receive(lab.view_change(2, view))
+    assert changes(replica) == []
+    assert replica.replica.state().view == 0
+
+
+def test_f_plus_1_view_changes_pull_to_the_smallest_of_them(lab: Lab) -> None:
+    replica = lab.replica()
+    replica.receive(lab.view_change(2, 1 << 60), lab.view_change(3, 5))
+    assert [c.view for c in changes(replica)] == [5]
+
+
+def test_a_left_view_counts_as_suspicion(lab: Lab) -> None:
+    replica = lab.replica()
+    replica.receive(lab.view_change(2, 1))
+    assert changes(replica) == []
+    replica.receive(lab.suspect(3))
+    assert [c.view for c in changes(replica)] == [1]
+
+
+def test_a_bad_view_change_counts_for_nothing(lab: Lab) -> None:
+    replica = lab.replica()
+    forged = lab.view_change(2, 5, (lab.proof(1, b"d" * 32, signers=(1,)),))
+    out = replica.receive(forged, lab.view_change(3, 5))
+    assert [a.code for a in of(out, act.Blame) if isinstance(a, act.Blame)] == ["bad-proof"]
+    assert changes(replica) == []
+
+
+# ---- what a VIEW-CHANGE carries
+
+
+def test_a_view_change_proves_checkpoint_and_every_prepared_height_above_executed_ones_too(lab: Lab) -> None:
+    replica = lab.replica()
+    digests = [replica.order(lab, h, lab.batch(str(h))) for h in (1, 2, 3)]
+    replica.certify(lab, 1, digests[0])
+    batch = lab.batch("d")
+    replica.receive(lab.pre_prepare(4, batch), lab.prepare(2, 4, batch.digest), lab.prepare(3, 4, batch.digest))
+    replica.receive(lab.pre_prepare(5, lab.batch("e")))
+    pull(lab, replica, 1)
+    change = changes(replica)[0]
+    assert change.stable is not None
+    assert change.stable.height == 1
+    assert [(p.height, p.digest) for p in change.prepared] == [(2, digests[1]), (3, digests[2]), (4, batch.digest)]
+    check_view_change(change, lab.epoch, lab.chain_id, lab.ring.verify)
+
+
+def test_a_view_change_is_durable_before_it_is_sent(lab: Lab) -> None:
+    replica = lab.replica()
+    replica.auto_persist = False
+    out = pull(lab, replica, 1)
+    persist = of(out, act.Persist)[0]
+    assert isinstance(persist, act.Persist)
+    assert changes(replica) == []
+    replica.give(ev.Persisted(now_ms=replica.now, token=persist.token))
+    assert len(changes(replica)) == 1
+
+
+def test_no_vote_for_the_old_view_once_it_is_left(lab: Lab) -> None:
+    replica = lab.replica()
+    batch = lab.batch("a")
+    replica.receive(lab.pre_prepare(1, batch))
+    pull(lab, replica, 1)
+    before = len(replica.log)
+    replica.receive(lab.pre_prepare(2, lab.batch("b")), lab.prepare(2, 1, batch.digest), lab.prepare(3, 1, batch.digest))
+    assert not sent(replica.log[before:], msg.Prepare)
+    assert not sent(replica.log[before:], msg.Commit)
+
+
+# ---- the new primary
+
+
+def test_the_new_primary_proves_the_view_with_a_quorum_and_recomputable_proposals(lab: Lab) -> None:
+    primary = lab.replica(1)
+    batch = lab.batch("a")
+    primary.receive(lab.pre_prepare(1, batch))
+    primary.receive(lab.view_change(2, 1, (lab.proof(2, batch.digest),)), lab.view_change(3, 1))
+    new_views = [m for m in sent(primary.log, msg.NewView) if isinstance(m, msg.NewView)]
+    assert len(new_views) == 1
+    result = check_new_view(new_views[0], lab.epoch, lab.chain_id, lab.ring.verify)
+    assert result.digests == ((1, NULL_BATCH.digest), (2, batch.digest))
+    assert msg.verify_signed(new_views[0], lab.validators, lab.chain_id, lab.ring.verify)
+    state = primary.replica.state()
+    assert (state.view, state.active) == (1, True)
+
+
+def test_the_new_primary_holds_the_stable_state_before_it_speaks(lab: Lab) -> None:
+    primary = lab.replica(1)
+    certificate = lab.certificate(4, b"h" * 32)
+    primary.receive(lab.view_change(2, 1, (), certificate), lab.view_change(3, 1))
+    assert not sent(primary.log, msg.NewView)
+    assert [a.height for a in of(primary.log, act.RequestSync) if isinstance(a, act.RequestSync)] == [4]
+    out = primary.give(ev.Synced(now_ms=primary.now, height=4, header_hash=b"h" * 32, certificate=certificate))
+    assert sent(out, msg.NewView)
+
+
+def test_the_new_primary_is_durable_before_it_speaks_and_goes_on_above_what_it_named(lab: Lab) -> None:
+    primary = lab.replica(1)
+    primary.auto_persist = False
+    primary.batches.append(lab.batch("z"))
+    batch = lab.batch("a")
+    out = primary.receive(lab.view_change(2, 1, (lab.proof(2, batch.digest),)), lab.view_change(3, 1))
+    assert not sent(out, msg.NewView)
+    tokens = [a.token for a in of(out, act.Persist) if isinstance(a, act.Persist)]
+    out = primary.give(ev.Persisted(now_ms=primary.now, token=tokens[-1]))
+    assert sent(out, msg.NewView)
+    assert [m.height for m in sent(out, msg.PrePrepare) if isinstance(m, msg.PrePrepare)] in ([3], [])
+    assert primary.replica._core.next_height == 4
+
+
+# ---- entering a view
+
+
+def enter(lab: Lab, replica: Driven, view: int = 1, proofs: tuple[msg.PreparedProof, ...] = ()) -> tuple[act.AnyAction, ...]:
+    members = (lab.view_change(0, view), lab.view_change(2, view, proofs), lab.view_change(3, view))
+    named = {p.height: p.digest for p in proofs}
+    proposals = tuple((h, named.get(h, NULL_BATCH.digest)) for h in range(1, max(named, default=0) + 1))
+    return replica.receive(lab.new_view(view, members, proposals))
+
+
+def test_a_verified_new_view_is_entered_even_by_who_sent_no_view_change(lab: Lab) -> None:
+    replica = lab.replica(3)
+    out = enter(lab, replica)
+    assert [(a.view, a.primary) for a in of(out, act.ViewEntered) if isinstance(a, act.ViewEntered)] == [(1, 1)]
+    batch = lab.batch("a")
+    assert sent(replica.receive(lab.pre_prepare(1, batch, view=1)), msg.Prepare)
+    assert not sent(replica.receive(lab.pre_prepare(2, batch, view=0)), msg.Prepare)
+
+
+def test_a_false_new_view_is_blamed_and_changes_nothing(lab: Lab) -> None:
+    replica = lab.replica(3)
+    members = (lab.view_change(0, 1), lab.view_change(2, 1, (lab.proof(1, b"d" * 32),)), lab.view_change(3, 1))
+    out = replica.receive(lab.new_view(1, members, ()))
+    assert [a.code for a in of(out, act.Blame) if isinstance(a, act.Blame)] == ["bad-proof"]
+    assert replica.replica.state().view == 0
+
+
+def test_batches_a_new_view_names_are_fetched_by_digest_from_anyone(lab: Lab) -> None:
+    replica = lab.replica(3)
+    batch = lab.batch("a")
+    out = enter(lab, replica, proofs=(lab.proof(1, batch.digest),))
+    assert [(m.height, m.digest) for m in sent(out, msg.FetchBatch) if isinstance(m, msg.FetchBatch)] == [(1, batch.digest)]
+    assert not sent(replica.receive(msg.BatchReply(1, lab.batch("other").encoded), sender=0), msg.Prepare)
+    assert not sent(replica.receive(msg.BatchReply(2, batch.encoded), sender=0), msg.Prepare)
+    out = replica.receive(msg.BatchReply(1, batch.encoded), sender=0)
+    assert [m.digest for m in sent(out, msg.Prepare) if isinstance(m, msg.Prepare)] == [batch.digest]
+
+
+def test_a_malformed_fetched_batch_is_blamed(lab: Lab) -> None:
+    out = lab.replica(3).receive(msg.BatchReply(1, b"\xff"), sender=0)
+    assert [a.code for a in of(out, act.Blame) if isinstance(a, act.Blame)] == ["bad-batch"]
+
+
+def test_null_requests_are_voted_without_fetching_and_make_empty_blocks(lab: Lab) -> None:
+    replica = lab.replica(3)
+    batch = lab.batch("a")
+    replica.receive(lab.pre_prepare(2, batch))
+    enter(lab, replica, proofs=(lab.proof(2, batch.digest),))
+    assert {(m.height, m.digest) for m in sent(replica.log, msg.Prepare) if isinstance(m, msg.Prepare) and m.view == 1} >= {(1, NULL_BATCH.digest)}
+    for height, digest in ((1, NULL_BATCH.digest), (2, batch.digest)):
+        replica.receive(*[lab.prepare(i, height, digest, 1) for i in (0, 2)], *[lab.commit(i, height, digest, 1) for i in (0, 1, 2)])
+    if not of(replica.log, act.Execute):
+        replica.receive(msg.BatchReply(2, batch.encoded), sender=0)
+    assert [(a.height, a.batch.wire_hashes) for a in of(replica.log, act.Execute) if isinstance(a, act.Execute)] == [
+        (1, ()),
+        (2, batch.wire_hashes),
+    ]
+
+
+def test_the_time_of_a_batch_named_by_a_new_view_is_settled(lab: Lab) -> None:
+    replica = lab.replica(3)
+    late = lab.batch("a", time_ms=5)
+    enter(lab, replica, proofs=(lab.proof(1, late.digest),))
+    out = replica.receive(msg.BatchReply(1, late.encoded), sender=0)
+    assert sent(out, msg.Prepare)
+
+
+def test_executed_heights_are_voted_again_and_never_executed_again(lab: Lab) -> None:
+    replica = lab.replica(3)
+    batch = lab.batch("a")
+    digest = replica.order(lab, 1, batch)
+    assert len(of(replica.log, act.Execute)) == 1
+    enter(lab, replica, proofs=(lab.proof(1, digest),))
+    assert [m.view for m in sent(replica.log, msg.Prepare) if isinstance(m, msg.Prepare)] == [0, 1]
+    replica.receive(*[lab.prepare(i, 1, digest, 1) for i in (0, 2)], *[lab.commit(i, 1, digest, 1) for i in (0, 1, 2)])
+    assert [m.view for m in sent(replica.log, msg.Commit) if isinstance(m, msg.Commit)] == [0, 1]
+    assert len(of(replica.log, act.Execute)) == 1
+
+
+def test_a_height_settled_by_the_new_view_isnt_proposed_again(lab: Lab) -> None:
+    replica = lab.replica(3)
+    batch = lab.batch("a")
+    enter(lab, replica, proofs=(lab.proof(2, batch.digest),))
+    # Height 1 is a null request by NEW-VIEW: another proposal for it contradicts the primary's own signature.
+    out = replica.receive(lab.pre_prepare(1, lab.batch("x"), view=1))
+    assert of(out, act.ReportEvidence)
+    assert not [m for m in sent(out, msg.Prepare) if isinstance(m, msg.Prepare) and m.height == 1]
+
+
+def test_proposals_that_a_new_view_drops_are_given_back(lab: Lab) -> None:
+    replica = lab.replica(3)
+    batch = lab.batch("a")
+    replica.receive(lab.pre_prepare(1, batch))
+    out = enter(lab, replica)
+    assert [(a.height, a.digest) for a in of(out, act.ReleaseBatch) if isinstance(a, act.ReleaseBatch)] == [(1, batch.digest)]
+
+
+def test_a_new_view_that_undoes_a_commit_stops_the_node(lab: Lab) -> None:
+    replica = lab.replica(3)
+    replica.order(lab, 1, lab.batch("a"))
+    with pytest.raises(InvariantViolation, match="more than f"):
+        enter(lab, replica, proofs=(lab.proof(1, lab.batch("b").digest),))
+
+
+def test_messages_that_came_before_their_view_are_used_when_it_begins(lab: Lab) -> None:
+    replica = lab.replica(3)
+    batch = lab.batch("a")
+    replica.receive(lab.pre_prepare(1, batch, view=1), lab.prepare(2, 1, batch.digest, view=1))
+    out = enter(lab, replica)
+    assert [m.view for m in sent(out, msg.Prepare) if isinstance(m, msg.Prepare)] == [1]
+    assert [m.view for m in sent(out, msg.Commit) if isinstance(m, msg.Commit)] == [1]
+
+
+def test_bad_messages_that_came_early_are_blamed_later(lab: Lab) -> None:
+    replica = lab.replica(3)
+    replica.receive(lab.pre_prepare(1, lab.batch("a"), view=1, signer=2))
+    out = enter(lab, replica)
+    assert [(a.peer, a.code) for a in of(out, act.Blame) if isinstance(a, act.Blame)] == [(2, "not-primary")]
+
+
+def test_the_network_goes_on_after_a_view_change(lab: Lab) -> None:
+    replica = lab.replica(3)
+    pull(lab, replica, 1, signers=(0, 2))
+    enter(lab, replica)
+    digest = replica.order(lab, 1, lab.batch("a"), view=1)
+    replica.certify(lab, 1, digest)
+    assert replica.replica.state().stable == 1
+    final = of(replica.log, act.Finalise)[0]
+    assert isinstance(final, act.Finalise)
+    assert final.certificate.header_hash == header_hash(1, digest)
