@@ -67,6 +67,7 @@ class Admission:
         self._verifying: dict[bytes, _Job] = {}
         self._pump_task: asyncio.Task[None] | None = None
         self._progress = asyncio.Event()
+        self._stopped = False
         self.verified = 0
         self.refused: dict[str, int] = {}
 
@@ -100,7 +101,7 @@ class Admission:
     def offer(self, raws: Sequence[bytes]) -> int:
         """Admit what another validator flooded; nobody is answered. Returns how many were malformed (the peer's fault)."""
         malformed = 0
-        for raw in raws:
+        for raw in () if self._stopped else raws:
             try:
                 tx = Transaction.decode(raw)
             except InvalidTransaction:
@@ -129,6 +130,8 @@ class Admission:
         return True
 
     def _check(self, tx: Transaction) -> None:
+        if self._stopped:
+            raise InvalidTransaction("the node stops: submit to another one", code="stopping")
         if len(self._verifying) >= self._max_waiting:
             raise InvalidTransaction(f"{len(self._verifying)} transactions wait for verification: send again later", code="mempool-full")
         self._pool.check(tx)
@@ -200,6 +203,7 @@ class Admission:
 
     async def stop(self) -> None:
         """Refuse what waits and end the pump."""
+        self._stopped = True
         self._queue.clear()
         if self._pump_task is not None:
             await self._pump_task

@@ -6,7 +6,7 @@ no transaction that could have been committed.
 
 from dataclasses import dataclass, field
 
-from carbonnode.chain.batch import Batch
+from carbonnode.chain.batch import NULL_BATCH, Batch
 from carbonnode.chain.codec import Wire, decode, encode
 from carbonnode.chain.transaction import Transaction
 from carbonnode.errors import InvalidBlock, InvariantViolation, StorageError
@@ -36,6 +36,9 @@ class Body:
         return RECORD_MARK + encode(_BodyRecord(self.batch.encoded, tuple([tx.raw for tx in self.transactions])))
 
 
+_NULL_BODY = Body(0, NULL_BATCH, [], full=False, durable=True)
+
+
 def decode_record(data: bytes) -> tuple[Batch, list[Transaction]]:
     """The batch and transactions of a body record. Raises `StorageError` if it isn't one."""
     try:
@@ -55,16 +58,19 @@ class BodyStore:
         return len(self._bodies)
 
     def add(self, body: Body) -> None:
-        """Remember a resolved body; a repeated one keeps what is known of it."""
-        self._bodies.setdefault(body.batch.digest, body)
+        """Remember a resolved body. One batch may stand at several heights (a digest binds no height): it is kept, and journaled, for the highest."""
+        known = self._bodies.setdefault(body.batch.digest, body)
+        if body.height > known.height:
+            known.height = body.height
+            known.durable = False
 
     def get(self, digest: bytes) -> Body | None:
-        """The body, if it was resolved."""
-        return self._bodies.get(digest)
+        """The body, if it was resolved; the null batch of a view change always is."""
+        return _NULL_BODY if digest == NULL_BATCH.digest else self._bodies.get(digest)
 
     def need(self, digest: bytes) -> Body:
         """The body of a batch that consensus says was resolved. Raises `InvariantViolation` if it wasn't."""
-        body = self._bodies.get(digest)
+        body = self.get(digest)
         if body is None:
             raise InvariantViolation(f"batch {digest.hex()[:16]} is to be used, but its transactions were never resolved")
         return body

@@ -1,12 +1,13 @@
 """A node's directory: `config.toml`, `genesis.json`, `keys/`, `certificate.pem`, `data/` (databases and journal), `logs/`."""
 
-import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from getpass import getpass
 from pathlib import Path
 
 from carbonnode.chain.genesis import Genesis, parse_genesis
-from carbonnode.errors import ConfigError, StorageError
+from carbonnode.errors import ConfigError
 from carbonnode.identity import NodeKeys, RevocationList, TrustStore, load_node_keys
 from carbonnode.identity.keystore import read_passphrase_file
 from carbonnode.node.config import NodeConfig, load_config, to_toml
@@ -96,15 +97,18 @@ class NodeDirectory:
 
     def keys(self, config: NodeConfig, environment: Mapping[str, str]) -> NodeKeys:
         """Unlock the node's keys. Raises `KeystoreError` or `ConfigError`."""
-        return load_node_keys(self.keys_path, read_passphrase_file(self._passphrase_path(config, environment)))
+        path = self._passphrase_path(config, environment)
+        if path is None:
+            if not sys.stdin.isatty():
+                raise ConfigError(f"no passphrase for the keys of {self.path}: set keys.passphrase_file in config.toml, or {PASSPHRASE_VARIABLE}")
+            return load_node_keys(self.keys_path, getpass(f"Passphrase of the keys in {self.keys_path}: "))
+        return load_node_keys(self.keys_path, read_passphrase_file(path))
 
-    def _passphrase_path(self, config: NodeConfig, environment: Mapping[str, str]) -> Path:
+    def _passphrase_path(self, config: NodeConfig, environment: Mapping[str, str]) -> Path | None:
         if config.keys.passphrase_file:
             return self.path / config.keys.passphrase_file
         given = environment.get(PASSPHRASE_VARIABLE, "")
-        if not given:
-            raise ConfigError(f"no passphrase for the keys of {self.path}: set keys.passphrase_file in config.toml, or {PASSPHRASE_VARIABLE}")
-        return Path(given)
+        return Path(given) if given else None
 
     def trust(self, config: NodeConfig, genesis: Genesis) -> TrustStore:
         """Which certificates this node accepts: authorities of genesis, the revocation list if there is one. Raises `ConfigError`."""
@@ -122,9 +126,3 @@ def _read(path: Path) -> bytes:
         raise ConfigError(f"{path} is missing: {_MADE_BY_INIT}") from None
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from None
-
-
-def check_writable(path: Path) -> None:
-    """Raise `StorageError` if nothing can be written in `path`."""
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise StorageError(f"{path} isn't writable by this user: correct its owner or permissions", code="permission")

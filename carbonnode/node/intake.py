@@ -35,13 +35,14 @@ class Intake:
         self._blame = blame
         self._waiting: deque[tuple[str, Message]] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._stopped = False
         self.received = 0
         self.foreign_epoch = 0
         self.dropped = 0
 
     def take(self, peer: str, frames: list[bytes]) -> None:
         """Frames of one read from a validator's link."""
-        for frame in frames:
+        for frame in () if self._stopped else frames:
             try:
                 message = decode_message(frame)
             except PeerViolation as error:
@@ -91,7 +92,8 @@ class Intake:
             self._blame(peer, BAD_SIGNATURE_POINTS, f"the signature of a {type(message).__name__} doesn't verify")
 
     async def stop(self) -> None:
-        """Drop what waits."""
+        """Drop what waits and what still comes."""
+        self._stopped = True
         self._waiting.clear()
         if self._task is not None:
             await self._task

@@ -93,6 +93,7 @@ class Mempool:
         self.bytes = 0
         self.height = 0
         self.shed = 0
+        self._dropped: list[bytes] = []
 
     # -- what stands in it --------------------------------------------------------------------------------------------------------------
 
@@ -312,6 +313,11 @@ class Mempool:
                     self._forget(entry, expired=True)
         self.height = max(self.height, height)
 
+    def take_dropped(self) -> tuple[bytes, ...]:
+        """Wire hashes of what expired since the last call: nobody is to blame if it is never ordered."""
+        dropped, self._dropped = self._dropped, []
+        return tuple(dropped)
+
     def _forget(self, entry: Entry, *, expired: bool) -> None:
         entry.gone = True
         if self._entries.pop(entry.wire_hash, None) is None:
@@ -328,6 +334,7 @@ class Mempool:
             if not entry.height:
                 self._free[entry.lane] -= 1
         if expired:
+            self._dropped.append(entry.wire_hash)
             self._expired[entry.id] = None
             if len(self._expired) > _EXPIRED_KEPT:
                 self._expired.popitem(last=False)

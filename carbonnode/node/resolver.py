@@ -65,6 +65,8 @@ class Resolver:
         """Begin; the answer comes through `done`, perhaps before this returns."""
         body = self._bodies.get(digest)
         if body is not None:
+            self._bodies.add(Body(height, batch, body.transactions, body.full))
+            self._pool.assign(height, batch)
             self._done(height, digest, True, body.full)
             return
         if digest in self._tasks:

@@ -22,6 +22,7 @@ from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.network import Channel, PeerIdentity
 from carbonnode.network.flood import Flooder, pack_transactions, unpack_transactions
 from carbonnode.node.admission import Admission
+from carbonnode.node.arrivals import ArrivalLog
 from carbonnode.node.bodies import BodyStore
 from carbonnode.node.changes import ChangeFile
 from carbonnode.node.config import NodeConfig
@@ -112,6 +113,7 @@ class ValidatorNode:
         self.upcoming: EpochConfig | None = None
         self.market_offset_ms = 0
         self.changes = ChangeFile(stores.directory)
+        self.arrivals = ArrivalLog(stores.directory / "arrivals")
         self.on_peer: list[Callable[[PeerIdentity, bool], None]] = []
         """Called when a link comes up or goes down."""
         self.on_block: list[Callable[[FinalBlock], None]] = []
@@ -204,6 +206,7 @@ class ValidatorNode:
         await self.pipeline.stop()
         await self.journal.close()
         self.feed.close()
+        self.arrivals.close()
         self.threads.shutdown()
 
     # -- transactions -------------------------------------------------------------------------------------------------------------------
@@ -213,6 +216,7 @@ class ValidatorNode:
             self._flooder.offer(entry.wire_hash, entry.tx.raw)
         if self._flooder.waiting and self._flush_timer is None:
             self._flush_timer = asyncio.get_running_loop().call_later(self.around.config.mempool.flood_ms / 1000, self._flush)
+        self.arrivals.note(self.around.clock.wall_ms(), [entry.id for entry in admitted])
         driver = self.driver
         driver.put(ev.RequestsAdmitted(now_ms=driver.now, wire_hashes=tuple([entry.wire_hash for entry in admitted])))
         driver.put(ev.WorkArrived(now_ms=driver.now))
@@ -233,9 +237,10 @@ class ValidatorNode:
             self.blame(peer.name, MALFORMED_POINTS * malformed, f"{malformed} flooded transactions are malformed")
 
     async def _tick(self) -> None:
-        """Hand transactions that wait long to the primary again: a link may have dropped them (PBFT.md, 37)."""
+        """Tell the others where we stand; hand transactions that wait long to the primary again: a link may have dropped them (PBFT.md, 37)."""
         while True:
             await asyncio.sleep(TICK_S)
+            self.sender.broadcast(Channel.BULK, self._tip_frame(), self.driver.others)
             late = self.pool.waiting_longer(RELAY_MOST)
             primary = self.driver.primary_name
             if primary == self.around.config.node.name:
@@ -342,6 +347,9 @@ class ValidatorNode:
         self.history.add(block)
         outcome = block.outcome
         self.pool.settle(block.height, block.batch.wire_hashes, [tx.id for tx in block.transactions])
+        dropped = self.pool.take_dropped()
+        if dropped:
+            self.driver.put(ev.RequestsDropped(now_ms=self.driver.now, wire_hashes=dropped))
         self.bodies.drop_below(block.height)
         self.resolver.give_up_to(block.height)
         self.organisations.block_final(outcome.events)
