@@ -202,6 +202,6 @@ class VoteJournal:
 
 def _advice() -> str:
     return (
-        f"this node must not vote on a journal with holes: run `{REPAIR_COMMAND}`, which keeps the sound records and makes the node abstain until it "
-        "may vote safely again"
+        f"this node must not vote on a journal with holes: run `{REPAIR_COMMAND}`, which sets the journal aside and makes the node abstain until "
+        "it may vote safely again"
     )
