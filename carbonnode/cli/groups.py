@@ -50,7 +50,7 @@ class LazyGroup(SuggestingGroup):
         assert isinstance(command, click.Command), entry
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's signature
         """The table by sections, from its own help lines."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for name, entry in self._lazy.items():

@@ -133,7 +133,8 @@ def open_wallet(wallet: str, wallets: Path | None) -> "Signer":
     if wallet not in known:
         from carbonnode.chain.arguments import did_you_mean
 
-        there = f"it has {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}" if known else "it is empty or missing: `carbonnode wallet new NAME` makes one"
+        more = ", ..." if len(known) > 8 else ""
+        there = f"it has {', '.join(known[:8])}{more}" if known else "it is empty or missing: `carbonnode wallet new NAME` makes one"
         raise KeystoreError(f"no wallet {wallet!r} in {directory}{did_you_mean(wallet, known)}: {there}")
     return store.unlock(wallet, passphrase(directory, f"wallet {wallet}"))
 

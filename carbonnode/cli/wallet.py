@@ -46,7 +46,7 @@ def new(name: str, wallets: Path | None, output: Output) -> None:
     directory = wallet_directory(wallets)
     info = _store(wallets).create(name, passphrase(directory, f"the new wallet {name}", confirm=True))
     output.result(_row(info, directory))
-    note(f"keep the passphrase: without it the key is lost; `carbonnode wallet backup FILE` copies the encrypted key ({PASSPHRASE_VARIABLE} opens it in scripts)")
+    note(f"keep the passphrase: without it the key is lost; `wallet backup FILE` copies the encrypted key ({PASSPHRASE_VARIABLE} opens it in scripts)")
 
 
 @wallet.command("list")

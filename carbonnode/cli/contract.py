@@ -1,0 +1,137 @@
+"""`carbonnode contract`: check and run contract files on a local state; show the installed ones."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from carbonnode.cli.groups import SuggestingGroup
+from carbonnode.cli.output import Output, note
+from carbonnode.cli.session import json_option, node_option, with_client
+from carbonnode.errors import ConfigError
+
+if TYPE_CHECKING:
+    from carbonnode.client import Client
+
+SOURCE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group(cls=SuggestingGroup)
+def contract() -> None:
+    """Check and run contracts; show the installed ones. The dialect: docs/contracts.md.
+
+    \b
+    Example:
+      carbonnode contract check counter.py
+    """
+
+
+@contract.command("check")
+@click.argument("file", type=SOURCE)
+@json_option
+def check(file: Path, output: Output) -> int:
+    """Check FILE against the dialect; every refusal names line, column, rule, and what to write instead. Exit status 1 if there is one.
+
+    \b
+    Example:
+      carbonnode contract check counter.py
+    """
+    from carbonnode.local import contract_tools
+
+    report = contract_tools.check(file)
+    output.result(report, lambda console: console.print(f"{file}: {'accepted' if report['ok'] else 'refused'}", markup=False))
+    for error in report["errors"]:
+        note(f"{file}:{error['line']}:{error['column']}: [{error['rule']}] {error['message']}")
+    return 0 if report["ok"] else 1
+
+
+def _json_list(text: str | None, option: str) -> list[Any]:
+    import msgspec
+
+    if text is None:
+        return []
+    try:
+        return msgspec.json.decode(text, type=list[Any])
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{option} is no JSON list: {error}: write it like '[1, \"text\"]'") from None
+
+
+@contract.command("run")
+@click.argument("files", nargs=-1, required=True, type=SOURCE)
+@click.option("--method", required=True, metavar="M", help="An export or view of the first file, or CONTRACT.METHOD.")
+@click.option("--args", "args", metavar="JSON_LIST", help='Arguments; bytes as {"hex": "00ff"}.')
+@click.option("--init-args", "init_args", metavar="JSON_LIST", help="Arguments of its @init.")
+@click.option("--sender", default="", metavar="S", help="The sender's key: 64 hex digits, or any name.")
+@click.option("--time", "time_ms", type=click.IntRange(min=0), metavar="MS", help="Market time in ms.")
+@click.option("--gas", type=click.IntRange(min=1), default=1_000_000, show_default=True, metavar="N", help="Gas limit.")
+@json_option
+def run(
+    files: tuple[Path, ...],
+    method: str,
+    args: str | None,
+    init_args: str | None,
+    sender: str,
+    time_ms: int | None,
+    gas: int,
+    output: Output,
+) -> int:
+    """Install FILES on a fresh local state and run a method; any outcome exits 0.
+
+    \b
+    Example:
+      carbonnode contract run counter.py --method add --args '[5]'
+    """
+    from carbonnode.local import contract_tools
+    from carbonnode.local.chain import DEFAULT_TIME_MS
+
+    document = contract_tools.run(
+        files,
+        method,
+        args=_json_list(args, "--args"),
+        init_args=_json_list(init_args, "--init-args"),
+        sender=sender,
+        time_ms=DEFAULT_TIME_MS if time_ms is None else time_ms,
+        gas=gas,
+    )
+    output.result(document)
+    return 0
+
+
+@contract.command("list")
+@node_option
+@json_option
+def installed(node: str | None, output: Output) -> int:
+    """The contracts installed on the chain.
+
+    \b
+    Example:
+      carbonnode contract list
+    """
+
+    async def work(client: "Client") -> list[str]:
+        return list(await client.contracts())
+
+    output.result([{"contract": name} for name in with_client(node, work)])
+    return 0
+
+
+@contract.command("show")
+@click.argument("name")
+@node_option
+@json_option
+def show(name: str, node: str | None, output: Output) -> int:
+    """The methods of an installed contract: exports (transactions) and views, with their parameters.
+
+    \b
+    Example:
+      carbonnode contract show matching
+    """
+    from carbonnode.cli.tx import abi_of
+
+    async def work(client: "Client") -> Any:
+        return await abi_of(client, name)
+
+    abi = with_client(node, work)
+    rows = [{"kind": m.kind, "method": m.name, "parameters": ", ".join(f"{p}: {kind}" for p, kind in m.parameters), "returns": m.returns} for m in abi.methods]
+    output.result(rows)
+    return 0
