@@ -10,13 +10,18 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
+from carbonnode.client import Client
 from carbonnode.devnet import processes
 from carbonnode.devnet.layout import Layout, NodeEntry
 from carbonnode.devnet.up import start_node
+from carbonnode.errors import RemoteError
 
 CRASH_VARIABLE = "CARBONNODE_CRASH_AT"
 """The variable of `storage.crashpoints`: `name:count` makes a node kill itself at that point."""
 _POLL_S = 0.05
+_READY_POLL_S = 0.3
+_EXECUTOR_POINTS = frozenset(("execute", "finalise", "flush"))
+"""Points that take the executor process: the node lives on and starts another."""
 
 
 class Habits(msgspec.Struct, frozen=True):
@@ -27,7 +32,10 @@ class Habits(msgspec.Struct, frozen=True):
     dead_s: tuple[float, float] = (0.1, 2.5)
     pairs: float = 0.1
     """Share of the kills that take two validators at once: of four, that stops the chain until one is back."""
-    point_patience_s: float = 20.0
+    hasty: float = 0.2
+    """Share of the kills that don't wait until the validators killed before serve again: they strike while those still recover."""
+    ready_patience_s: float = 60.0
+    point_patience_s: float = 30.0
     """How long a node armed with a crash point may live before it is killed from outside."""
     most_hits: int = 40
     """A crash point strikes when it is reached for the n-th time, n up to this."""
@@ -51,6 +59,8 @@ class Chaos:
         """Kill and restart until cancelled; whatever happens, every validator runs in the end."""
         try:
             while True:
+                if self._rng.random() >= self._habits.hasty:
+                    await self._until_ready()
                 await asyncio.sleep(self._rng.uniform(*self._habits.pause_s))
                 if self._todo:
                     await self._strike_at(self._todo.pop(0))
@@ -64,6 +74,17 @@ class Chaos:
         for node in self._nodes:
             if processes.read_process(self._layout.pid_path(node.name)) is None:
                 start_node(self._layout, node)
+
+    async def _until_ready(self) -> None:
+        """Until every validator's API answers: on a slow machine a restart takes longer than a pause, and kills alone would stop the chain."""
+        deadline = time.monotonic() + self._habits.ready_patience_s
+        for node in self._nodes:
+            async with Client(node.api, timeout_s=2) as client:
+                while time.monotonic() < deadline:
+                    with contextlib.suppress(RemoteError):
+                        await client.status()
+                        break
+                    await asyncio.sleep(_READY_POLL_S)
 
     async def _strike(self) -> None:
         victims = self._rng.sample(self._nodes, 2 if self._rng.random() < self._habits.pairs else 1)
@@ -80,18 +101,31 @@ class Chaos:
         count = self._rng.randint(1, self._habits.most_hits)
         await self._kill(node)
         process = start_node(self._layout, node, {CRASH_VARIABLE: f"{point}:{count}"})
-        deadline = time.monotonic() + self._habits.point_patience_s
-        while processes.alive(process) and time.monotonic() < deadline:
-            await asyncio.sleep(_POLL_S)
-        if processes.alive(process):
-            # A point in the executor process takes that process; the node ends by itself, or here.
-            self.missed[point] += 1
-            await self._kill(node)
-        else:
+        reached = await self._reached(process, point)
+        if reached:
             self.points[point] += 1
             self.kills += 1
-        self._tell(f"{node.name}: crash point {point} at hit {count}{' not reached in time' if self.missed[point] else ''}")
+        else:
+            self.missed[point] += 1
+        # After a death of its executor process the node goes on, still armed: it starts anew like the others.
+        await self._kill(node)
+        self._tell(f"{node.name}: crash point {point} at hit {count}{'' if reached else ' not reached in time'}")
         start_node(self._layout, node)
+
+    async def _reached(self, process: processes.ProcessId, point: str) -> bool:
+        """Whether the armed process died in time; for a point of the executor, whether that process was replaced."""
+        deadline = time.monotonic() + self._habits.point_patience_s
+        first: set[int] = set()
+        while time.monotonic() < deadline:
+            if not processes.alive(process):
+                return True
+            if point.partition(".")[0] in _EXECUTOR_POINTS:
+                executors = processes.children(process)
+                if first and executors and not executors & first:
+                    return True
+                first = first or executors
+            await asyncio.sleep(_POLL_S)
+        return False
 
     async def _kill(self, node: NodeEntry) -> None:
         process = processes.read_process(self._layout.pid_path(node.name))
