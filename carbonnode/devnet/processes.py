@@ -109,6 +109,15 @@ def alive(process: ProcessId) -> bool:
     return start_of(process.pid) == process.started
 
 
+def children(process: ProcessId) -> set[int]:
+    """Ids of its child processes; none where the system doesn't tell."""
+    found: set[int] = set()
+    with contextlib.suppress(OSError):
+        for path in Path(f"/proc/{process.pid}/task").glob("*/children"):
+            found |= {int(pid) for pid in path.read_text().split()}
+    return found
+
+
 def signal_process(process: ProcessId, number: signal.Signals) -> None:
     """Send a signal to that very process; nothing if it is gone."""
     if alive(process):
