@@ -9,7 +9,7 @@ from carbonnode.vm.limits import MAX_CONTAINER
 from carbonnode.vm.operators import Charge, Helper, checked_key
 from carbonnode.vm.values import FLAT
 
-_TUPLE_COST = 4
+_TUPLE_COST = 12
 """Gas of comparing two tuples, beside twice their items."""
 
 

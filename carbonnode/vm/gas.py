@@ -46,8 +46,8 @@ class GasSchedule(msgspec.Struct, frozen=True, gc=False):
     signature: int = 4000
     fixed: int = 8000
     """An exponential or power of `fixed_exp` and `fixed_pow`."""
-    muldiv: int = 20
-    power: int = 5
+    muldiv: int = 26
+    power: int = 6
     """`**`, `<<` and `>>`."""
     conversion: int = 16
     """`int`, `str`, `strip` and other work on a short text."""

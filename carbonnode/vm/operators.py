@@ -71,7 +71,7 @@ class Arithmetic:
             size = len(a) + len(b)
             if size > _SHORT and text_bytes(a) + text_bytes(b) > MAX_TEXT_BYTES:
                 raise ContractAbort(codes.LIMIT)
-            self.charge(2 + (size >> self.text_shift))
+            self.charge(4 + (size >> self.text_shift))
         elif kind is list or kind is tuple:
             if len(a) + len(b) > MAX_CONTAINER:
                 raise ContractAbort(codes.LIMIT)
