@@ -143,8 +143,10 @@ class ValidatorNode:
         self.admission = Admission(self.pool, self.threads, around.config.mempool.verify_chunk, self._admitted)
         votes = split_journal(self.stores.journal.records(), blocks.height, self.bodies, self.pool)
         stable = stable_state(blocks)
+        # A chain has grown here, yet nothing remembers what this key voted: the journal was lost or set aside (`verify-store --repair`).
+        lost = not votes and blocks.height > 0
         self.replica = Replica.restore(
-            signer=around.signer, chain_id=self.chain_id, epoch=epoch, stable=stable, journal=votes, next_epoch=self.upcoming
+            signer=around.signer, chain_id=self.chain_id, epoch=epoch, stable=stable, journal=votes, next_epoch=self.upcoming, lost_votes=lost
         )
         around.log.info("stores ready", height=blocks.height, replayed=replayed, journal_records=len(votes), epoch=epoch.epoch)
         self._epoch = epoch
