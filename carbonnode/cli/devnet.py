@@ -125,7 +125,7 @@ def _show_nodes(output: Output, data: dict[str, Any]) -> None:
             table.add_column(name, justify="right" if name in {"pid", "height", "view", "peers"} else "left", no_wrap=True)
         for node in data["nodes"]:
             root = (node["state_root"] or node["state"])[:12]
-            cells = (node["name"], node["pid"], node["height"], root, node["view"], node["peers"], node["api"])
+            cells = (node["name"], node["pid"], node["height"], root, node["view"], node["peers"], node["api"].removeprefix("http://"))
             table.add_row(*["-" if cell is None else str(cell) for cell in cells])
         console.print(table)
 
