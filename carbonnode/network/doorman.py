@@ -192,9 +192,12 @@ def remote_address(stream: NetStream) -> str:
 
 
 async def close_connection(conn: SwarmConn) -> None:
-    """Close a connection; libp2p sleeps in there, so nobody waits for it."""
-    with trio.move_on_after(5):
-        await conn.close()
+    """Close a connection; libp2p sleeps in there, so nobody waits for it, and leaves the socket open when it is cancelled."""
+    try:
+        with trio.move_on_after(5):
+            await conn.close()
+    finally:
+        conn.muxed_conn.secured_conn.abort()
 
 
 async def send_refusal(stream: NetStream, violation: PeerViolation) -> None:

@@ -76,6 +76,10 @@ class FastPath:
         """Close the connection."""
         await self._session.close()
 
+    def abort(self) -> None:
+        """Close the socket at once."""
+        self._tcp.abort()
+
     # -- sinks -------------------------------------------------------------------------------------------------------------------------------
 
     def attach(self, stream: YamuxStream, sink: Sink) -> None:

@@ -74,6 +74,10 @@ class BufferedTCP(ReadWriteCloser):  # type: ignore[misc]
         """Close the socket."""
         await self._stream.aclose()
 
+    def abort(self) -> None:
+        """Close the socket at once, also where waiting isn't possible any more."""
+        self._stream.socket.close()
+
     def get_remote_address(self) -> tuple[str, int] | None:
         """(host, port) of the other side, known after it has gone, too."""
         return self._remote
