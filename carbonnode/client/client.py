@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -34,7 +34,7 @@ from carbonnode.client.types import (
 )
 from carbonnode.errors import ConfigError, RemoteError
 
-DEFAULT_GAS = 2_000_000
+DEFAULT_GAS = 3_000_000
 DEFAULT_TIMEOUT_S = 30.0
 HEIGHT_CACHE_S = 1.0
 
@@ -210,7 +210,7 @@ class Client:
         """Certified public events of the heights `first` to `first + count - 1`."""
         return await self._transport.get("/v1/events/page", list[EventInfo], params={"first": first, "count": count})
 
-    async def events(self, *, first_height: int | None = None, signer: Signer | None = None, private: bool = False) -> AsyncIterator[EventInfo]:
+    async def events(self, *, first_height: int | None = None, signer: Signer | None = None, private: bool = False) -> AsyncGenerator[EventInfo, None]:
         """Certified events as they come; with `private` also those addressed to the signer's entity. Raises `RemoteError` when the link ends."""
         by = self._signer_or(signer) if private else None
         chain_id = await self.chain_id() if private else b""
@@ -221,7 +221,7 @@ class Client:
         """The first status whose certified height reaches `height`. Raises `RemoteError` (`timeout`)."""
         try:
             async with asyncio.timeout(timeout_s):
-                while (status := await self.status()).height < height:  # noqa: ASYNC110  the node is asked, nothing here can tell
+                while (status := await self.status()).height < height:
                     await asyncio.sleep(poll_s)
         except TimeoutError:
             raise RemoteError(f"{self.url} didn't reach height {height} within {timeout_s:g} s", code="timeout") from None

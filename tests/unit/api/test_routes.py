@@ -209,7 +209,7 @@ def test_market_feed(http: TestClient[Litestar], node: Any, make_trade: Any) -> 
     }  # fmt: skip
     assert http.get("/v1/market/CEA-2024").json()["upper_fen"] == 6815
     assert http.get("/v1/market/CEA-2024/depth").json()["asks"] == [{"price_fen": 6210, "quantity_t": 7}]
-    check_problem(http.get("/v1/market/XXX-2024"), 404, "not-found")
+    check_problem(http.get("/v1/market/QQQ-2024"), 404, "not-found")
     check_problem(http.get("/v1/market/CEA-2024/depth", params={"levels": 6}), 400, "bad-request")
     closes = http.get("/v1/market/CEA-2024/closes", params={"first": "2025-11-17", "last": "2025-11-20"}).json()
     assert [(row["day"], row["close_fen"]) for row in closes] == [("2025-11-19", 2)]

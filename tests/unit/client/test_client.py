@@ -180,7 +180,7 @@ async def test_events_public_and_private(client: Client, node: Any, owner: KeySi
                 names.append(event.event.name)
                 if len(names) == count:
                     break
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
         return names
 
     assert await take(2) == ["Trade", "Trade"]

@@ -114,7 +114,7 @@ def test_a_trade_in_very_many_pieces_is_delivered_in_steps(trading: LocalMarket,
     place("ALPHA", "S", 6200, 5)
     place("BRAVO", "B", 6200, 5)
     end_day(trading, DAY)
-    steps = []
+    steps: list[object] = []
     while not steps or steps[-1]:
         steps.append(trading.by("exchange", "execution", "deliver", DAY, 10))
         assert len(steps) < 10
