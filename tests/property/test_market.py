@@ -12,8 +12,8 @@ from carbonnode.local.market import LocalMarket
 from carbonnode.local.ruleset import load
 
 BOOK = "CEA-2024"
-CASH = 60_000_000
-UNITS = 3_000
+CASH = 12_000_000
+UNITS = 1_000
 NAMES = {"A-1": "A", "A-2": "A", "B-1": "B", "C-1": "C"}
 
 order = st.tuples(st.just("place"), st.sampled_from(sorted(NAMES)), st.sampled_from("BS"), st.integers(6190, 6202), st.integers(1, 900))
