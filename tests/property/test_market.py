@@ -148,6 +148,9 @@ def test_price_time_priority_and_conservation(steps: list[tuple[Any, ...]]) -> N
             assert paid <= price if side == "B" else paid >= price
     assert traded(market) == oracle.trades
     check_conservation(market, oracle)
+    for name, bought in oracle.bought.items():
+        if bought:
+            assert market.refused(name, "matching", "place", BOOK, "S", 6202, oracle.sellable[name] + 1, "") == "TRADE-T-PLUS-1"
     settle_day(market, oracle)
 
 
