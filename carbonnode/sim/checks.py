@@ -182,6 +182,7 @@ class Checks:
         key = config.validators[evidence.signer].consensus_key
         accused = next(number for number, member in self.world.execution.members.items() if member.consensus_key == key)
         self.proven_faulty.add(accused)
+        self.world.note(f"n{node} holds proof: n{accused} signed two of {evidence.kind} h{evidence.height} v{evidence.view}")
         if self.honest(accused) and accused not in self.abstainers:
             self.world.violation(f"evidence of {evidence.kind} against the honest node {accused}")
 
