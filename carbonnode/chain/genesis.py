@@ -32,7 +32,7 @@ class Parameters(Wire, frozen=True, kw_only=True):
     max_block_transactions: int = 1_000
     max_block_bytes: int = 2 * 1024 * 1024
     max_block_gas: int = 2_000_000_000
-    max_transaction_gas: int = 200_000_000
+    max_transaction_gas: int = 64_000_000
     job_gas: int = 50_000_000
     jobs_block_gas: int = 500_000_000
     view_gas: int = 50_000_000
