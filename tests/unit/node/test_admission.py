@@ -94,7 +94,7 @@ async def test_overload_is_shed_before_work_is_spent_on_it(make_pool: MakePool, 
 
 async def test_stopping_answers_what_waits(make_pool: MakePool, make_tx: MakeTransaction, threads: ThreadPoolExecutor) -> None:
     gate = Gate(make_pool(), threads)
-    waiting = asyncio.create_task(gate.admission.submit([make_tx().raw for _ in range(200)]))
+    waiting = asyncio.create_task(gate.admission.submit([make_tx().raw for _ in range(200)]))  # noqa: RUF006  awaited below
     await asyncio.sleep(0)
     await gate.admission.stop()
     codes = {answer.code for answer in await waiting}
