@@ -331,6 +331,7 @@ def expire(book: str, limit: int) -> int:
     require(d[1] != CLOSED, "TRADE-MARKET-CLOSED")
     require(ctx.time >= d[5] or call("rules", "number", "", "always_open") == 1, "TRADE-SESSION")
     require(book in quotes, "TRADE-NO-BOOK")
+    require(limit >= 1 and limit <= 1000, "TRADE-LIMIT")
     if d[1] == OPEN:
         market_day.set((d[0], CLOSING) + d[2:])
     done = 0

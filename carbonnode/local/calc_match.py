@@ -9,14 +9,14 @@ from carbonnode.errors import ConfigError
 from carbonnode.local import calc_inputs as inputs
 from carbonnode.local.chain import LocalRefusal, key_of
 from carbonnode.local.market import LocalMarket
-from carbonnode.local.ruleset import RuleSet
+from carbonnode.local.ruleset import MOST_FILLS, RuleSet
 
 ORDER_FIELDS = ("id", "owner", "side", "price_fen", "quantity_t", "cancel")
 _SIDES = {"B": "B", "S": "S", "BUY": "B", "SELL": "S", "BID": "B", "ASK": "S"}
 _PLENTY_FEN = 10**30
 _PLENTY_T = 10**9
 _NO_LIMIT_T = 10**12
-_MAX_FILLS = 400
+_MAX_FILLS = MOST_FILLS
 _REFERENCE_FEN = 10_000
 
 
@@ -64,9 +64,14 @@ class _Book:
         price, quantity = inputs.whole(row, "price_fen", where), inputs.whole(row, "quantity_t", where)
         if price <= 0 or quantity <= 0:
             raise ConfigError(f"{where}: price_fen and quantity_t must be positive")
-        order = self.market.call("matching", "place", self.book, side, price, quantity, "", sender=key_of(entity))
-        self.orders[name] = (str(order), entity)
-        self.names[str(order)] = name
+        left = quantity
+        while left:
+            # One transaction makes a bounded number of fills; what lapses for that reason goes on at once, before anybody else.
+            before = len(self.market.events)
+            order = str(self.market.call("matching", "place", self.book, side, price, left, "", sender=key_of(entity)))
+            self.orders[name], self.names[order] = (order, entity), name
+            lapsed = [event.fields["left_t"] for event in self.market.events[before:] if event.name == "OrderCancelled"]
+            left = int(str(lapsed[0])) if lapsed else 0
         fills = [event.fields for event in self.market.events[start:] if event.name == "Fill"]
         # Two notices a fill, the taker's first.
         return [{"taker": name, "maker": self.names[str(m["order"])], "price_fen": m["price_fen"], "quantity_t": m["quantity_t"]} for m in fills[1::2]]

@@ -34,6 +34,8 @@ CONTRACTS: Final = (
 INVARIANTS: Final = (("allowance", "conserved"), ("cash", "conserved"))
 """Views that must be true after every block."""
 MS_A_DAY: Final = 86_400_000
+MOST_FILLS: Final = 340
+"""Fills of one order at most: each makes three events, and a transaction has at most 1,024."""
 VERIFY_MARK: Final = " (verify)"
 
 _CLOCK, _OFFSET, _FORM = -1, -2, -3
@@ -265,6 +267,8 @@ def parse(data: bytes, name: str) -> RuleSet:
         found.scaled(key)
     if found.scaled("t_plus") not in (0, 1):
         raise ConfigError(f"{name}: numbers.t_plus must be 0 or 1: a holding knows one day's lot")
+    if not 1 <= found.scaled("max_fills") <= MOST_FILLS:
+        raise ConfigError(f"{name}: numbers.max_fills must lie between 1 and {MOST_FILLS}: a transaction's events are limited")
     for key, entry in found.texts.items():
         if not isinstance(entry.value, str):
             raise ConfigError(f"{name}: texts.{key} must be a text")

@@ -187,3 +187,50 @@ def test_match_with_self_trade(tmp_path: Path) -> None:
 def test_match_input(tmp_path: Path, row: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         run(tmp_path, "match", [*orders()[:1], row])
+
+
+def test_match_of_more_fills_than_a_transaction_makes(tmp_path: Path) -> None:
+    document = [{"id": f"s{n}", "owner": "X", "side": "S", "price_fen": 100, "quantity_t": 1} for n in range(750)]
+    document.append({"id": "b", "owner": "Y", "side": "B", "price_fen": 100, "quantity_t": 751})
+    document.append({"id": "t", "owner": "X", "side": "S", "price_fen": 100, "quantity_t": 1})
+    found = run(tmp_path, "match", document)
+    assert [trade["maker"] for trade in found["trades"]] == [f"s{n}" for n in range(750)] + ["b"]
+    assert found["book"] == []
+
+
+def test_match_against_a_plain_order_book(tmp_path: Path) -> None:
+    import random
+
+    rng = random.Random(5)
+    document: list[dict[str, Any]] = []
+    for n in range(400):
+        if document and rng.random() < 0.15:
+            document.append({"cancel": rng.choice([row["id"] for row in document if "id" in row])})
+        else:
+            row = {"id": f"o{n}", "owner": rng.choice("XYZ"), "side": rng.choice("BS"), "price_fen": rng.randrange(90, 111), "quantity_t": rng.randrange(1, 50)}
+            document.append(row)
+    for choice in ("prevent", "allow"):
+        assert run(tmp_path, "match", document, self_trade=choice)["trades"] == plain_book(document, self_trade=choice == "allow")
+
+
+def plain_book(document: list[dict[str, Any]], *, self_trade: bool) -> list[dict[str, Any]]:
+    resting: list[dict[str, Any]] = []
+    trades = []
+    for row in document:
+        if "cancel" in row:
+            resting = [one for one in resting if one["id"] != row["cancel"]]
+            continue
+        taker = dict(row)
+        sign = 1 if taker["side"] == "B" else -1
+        best = sorted((one for one in resting if one["side"] != taker["side"]), key=lambda one: sign * one["price_fen"])
+        for maker in best:
+            if sign * maker["price_fen"] > sign * taker["price_fen"] or not taker["quantity_t"]:
+                break
+            if maker["owner"] == taker["owner"] and not self_trade:
+                continue
+            part = min(maker["quantity_t"], taker["quantity_t"])
+            maker["quantity_t"] -= part
+            taker["quantity_t"] -= part
+            trades.append({"taker": taker["id"], "maker": maker["id"], "price_fen": maker["price_fen"], "quantity_t": part})
+        resting = [one for one in [*resting, taker] if one["quantity_t"]]
+    return trades
