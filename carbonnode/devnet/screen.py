@@ -1,7 +1,10 @@
 """What a person sees of the market year: live progress on stderr, then a summary."""
 
+import shutil
+import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
@@ -159,12 +162,12 @@ def _chain(data: Mapping[str, Any]) -> Table:
     chain, proof = data["chain"], data["proof"]
     table.add_row("blocks", f"{chain['blocks']:,}", f"{chain['transactions']:,} signed transactions in {chain['seconds']:.0f} s")
     held = "held" if data["conserved"] else "BROKEN"
-    table.add_row("conservation", held, "units and money, checked by all after every block")
+    table.add_row("conservation", held, "units and money, checked after every block")
     same = "one root" if chain["one_root"] else "DIFFERENT"
     table.add_row("state", same, f"{chain['state_root'][:12]}... at height {chain['height']} on {len(chain['validators'])} validators")
     for node in chain["users"]:
-        named = "names the same root" if node["state_root"] == chain["state_root"] else "NAMES ANOTHER ROOT"
-        table.add_row("user node", node["organisation"], f"its header, certified by {node['signers']} validators, {named}")
+        named = "the same root" if node["state_root"] == chain["state_root"] else "ANOTHER ROOT"
+        table.add_row("user node", node["organisation"], f"{named}, certified by {node['signers']} validators")
     verdict = "verified" if proof["verified"] else "NOT VERIFIED"
     table.add_row("proof", verdict, "of one trade, offline, by its file and genesis")
     return table
@@ -176,16 +179,31 @@ def hyphens(code: str) -> str:
     return "-".join(code[a:b] for a, b in zip((0, *ends), ends, strict=False))
 
 
+def _here(path: str) -> str:
+    """A path as one would type it from where we are."""
+    found = Path(path)
+    return str(found.relative_to(Path.cwd())) if found.is_relative_to(Path.cwd()) else path
+
+
+def _program() -> str:
+    """The command as this shell can call it: the one beside the interpreter that runs, if it isn't on the search path."""
+    beside = Path(sys.executable).with_name("carbonnode")
+    found = shutil.which("carbonnode")
+    return "carbonnode" if found or not beside.exists() else _here(str(beside))
+
+
 def _where(data: Mapping[str, Any]) -> str:
-    api, directory, file = data["chain"]["api"], data["directory"], data["proof"]["file"]
+    api, directory, file = data["chain"]["api"], _here(data["directory"]), _here(data["proof"]["file"])
+    program = _program()
     lines = [
         "",
         "The network keeps running. Where to look:",
         f"  {api}/v1/status  (also /metrics, /openapi.json)",
-        f"  carbonnode devnet status --dir {directory}",
-        f"  carbonnode query voucher record --arg code={hyphens(data['proof']['voucher'])} \\",
+        f"  {program} devnet status --dir {directory}",
+        f"  {program} query voucher record --arg code={hyphens(data['proof']['voucher'])} \\",
         f"      --node {api} --wallets {directory}/wallets --from coordination-1",
-        f"  carbonnode verify {file} --genesis {directory}/genesis.json",
-        f"  logs: {directory}/nodes/*/logs/node.log     end: carbonnode devnet down --dir {directory}",
+        f"  {program} verify {file} --genesis {directory}/genesis.json",
+        f"  logs: {directory}/nodes/*/logs/node.log",
+        f"  end:  {program} devnet down --dir {directory}",
     ]
     return "\n".join(lines)
