@@ -69,6 +69,10 @@ class History:
             for receipt in old.outcome.receipts[old.outcome.job_count :]:
                 self._recent_ids.pop(receipt.tx_id, None)
 
+    def executed_lately(self, tx_id: bytes) -> bool:
+        """Whether the id stands in one of the last blocks; costs no look into the store."""
+        return tx_id in self._recent_ids
+
     def executed(self, tx_id: bytes) -> bool:
         """Whether the id stands in a certified block."""
         return tx_id in self._recent_ids or self._blocks.transaction(tx_id) is not None

@@ -73,13 +73,21 @@ def lane_of(body: Body) -> int:
 
 
 class Mempool:
-    """See the module's text. `executed(id)` says whether an id stands in a stored block."""
+    """See the module's text. `executed(id)` says whether an id stands in a stored block, `executed_lately(id)` the same of the last blocks, for nothing."""
 
-    def __init__(self, settings: MempoolSection, parameters: Parameters, chain_id: bytes, executed: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self,
+        settings: MempoolSection,
+        parameters: Parameters,
+        chain_id: bytes,
+        executed: Callable[[bytes], bool],
+        executed_lately: Callable[[bytes], bool] | None = None,
+    ) -> None:
         self._settings = settings
         self.parameters = parameters
         self._chain_id = chain_id
         self._executed = executed
+        self._executed_lately = executed_lately or executed
         self._entries: dict[bytes, Entry] = {}
         self._by_id: dict[bytes, bytes] = {}
         self._accounts: dict[bytes, int] = {}
@@ -165,10 +173,13 @@ class Mempool:
     def add(self, tx: Transaction) -> Entry:
         """Take in a checked transaction with a verified signature. Checks again what may have changed meanwhile. Raises `InvalidTransaction`.
 
-        A transaction that was executed in between would be dropped from its block: that costs less than looking every one up twice.
+        One that was executed while its signature was verified (a proposal brought it sooner than the flood) must not come in: it would wait for ever,
+        and the primary would be blamed for it.
         """
         if tx.id in self._by_id:
             raise InvalidTransaction("the transaction waits here already", code="known")
+        if self._executed_lately(tx.id):
+            raise InvalidTransaction("the transaction was executed before: ask for its status by id", code="executed")
         self._check_room(tx, tx.body)
         entry = self._insert(tx, admitted=True)
         self._accounts[entry.sender] = self._accounts.get(entry.sender, 0) + 1
@@ -304,6 +315,7 @@ class Mempool:
             twin = self._by_id.get(tx_id)
             if twin is not None:
                 # The same body under another signature: it can't execute a second time.
+                self._dropped.append(twin)
                 self._forget(entries[twin], expired=False)
         # What was set aside for this height and isn't in its block may be proposed again.
         self.release(height)
@@ -314,7 +326,7 @@ class Mempool:
         self.height = max(self.height, height)
 
     def take_dropped(self) -> tuple[bytes, ...]:
-        """Wire hashes of what expired since the last call: nobody is to blame if it is never ordered."""
+        """Wire hashes of what left without being ordered since the last call: nobody is to blame for it."""
         dropped, self._dropped = self._dropped, []
         return tuple(dropped)
 

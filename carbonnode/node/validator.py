@@ -138,7 +138,7 @@ class ValidatorNode:
         self.changes.complete(blocks, epoch.validators)
         self.history.validator_changes = self.changes.changes
         self.upcoming = self._fixed(None if upcoming is None else epoch_config(upcoming), blocks.height)
-        self.pool = Mempool(around.config.mempool, epoch.parameters, self.chain_id, self.history.executed)
+        self.pool = Mempool(around.config.mempool, epoch.parameters, self.chain_id, self.history.executed, self.history.executed_lately)
         self.pool.height = blocks.height
         self.admission = Admission(self.pool, self.threads, around.config.mempool.verify_chunk, self._admitted)
         votes = split_journal(self.stores.journal.records(), blocks.height, self.bodies, self.pool)
@@ -315,7 +315,10 @@ class ValidatorNode:
         self.around.metrics.view.set(view)
         if view:
             self.around.metrics.view_changes.inc()
-        self.around.log.info("view entered", epoch=epoch, view=view, primary=self.driver.epoch.validators[primary].name)
+        state = self.replica.state()
+        self.around.log.info(
+            "view entered", epoch=epoch, view=view, primary=self.driver.epoch.validators[primary].name, waiting=state.waiting_requests, pool=len(self.pool)
+        )
 
     def epoch_entered(self, config: EpochConfig, index: int | None) -> None:
         """`driver.Observer`"""
@@ -350,6 +353,9 @@ class ValidatorNode:
         outcome = block.outcome
         self.pool.settle(block.height, block.batch.wire_hashes, [tx.id for tx in block.transactions])
         dropped = self.pool.take_dropped()
+        if self.syncer.active:
+            # Consensus didn't see this block ordered: it must not wait for what is in it.
+            dropped += block.batch.wire_hashes
         if dropped:
             self.driver.put(ev.RequestsDropped(now_ms=self.driver.now, wire_hashes=dropped))
         self.bodies.drop_below(block.height)

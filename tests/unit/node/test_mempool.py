@@ -143,6 +143,19 @@ def test_the_same_body_under_another_signature_leaves_with_the_executed_one(make
     pool.add(tx)
     pool.settle(1, [b"h" * 32], [tx.id])
     assert len(pool) == 0
+    assert pool.take_dropped() == (tx.wire_hash,)
+    assert pool.take_dropped() == ()
+
+
+def test_what_was_executed_while_it_was_verified_stays_out(make_pool: MakePool, make_tx: MakeTransaction) -> None:
+    done: set[bytes] = set()
+    pool = make_pool(executed=done.__contains__)
+    tx = make_tx()
+    pool.check(tx)
+    done.add(tx.id)
+    with pytest.raises(InvalidTransaction) as caught:
+        pool.add(tx)
+    assert caught.value.code == "executed"
 
 
 def test_what_can_not_be_valid_any_more_expires(make_pool: MakePool, make_tx: MakeTransaction) -> None:
