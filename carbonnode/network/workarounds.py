@@ -19,6 +19,7 @@
 """
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -117,10 +118,12 @@ def without_auto_connector(swarm: Swarm) -> None:
 
 
 def quiet_logs() -> None:
-    """Strangers' garbage is counted and told to the daemon (`on_refused`); libp2p would write an error line for each, as fast as they send it."""
-    logger = logging.getLogger("libp2p")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.CRITICAL)
+    """Strangers' garbage is counted and told to the daemon (`on_refused`); libp2p would write an error line for each, as fast as they send it.
+
+    Whoever looks for a fault of libp2p's own sets its variable LIBP2P_DEBUG.
+    """
+    if not os.environ.get("LIBP2P_DEBUG"):
+        logging.getLogger("libp2p").setLevel(logging.CRITICAL)
 
 
 def insert_fast_paths(swarm: Swarm) -> None:
