@@ -103,10 +103,7 @@ class Execute(Action, frozen=True):
 
 
 class Finalise(Action, frozen=True):
-    """The executed block of `height` is certified: write it with its certificate to the block store, then finalise the state. Ascending, without gaps.
-
-    For a height that the stores hold already (a sync that wasn't asked for brought it) there is nothing to do.
-    """
+    """The executed block of `height` is certified: write it with its certificate to the block store, then finalise the state. Ascending, without gaps."""
 
     height: int
     certificate: Certificate

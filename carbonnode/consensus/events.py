@@ -103,6 +103,15 @@ class Synced(Event, frozen=True):
     next_epoch: EpochConfig | None = None
 
 
+class PeersAhead(Event, frozen=True):
+    """Connected nodes offer certified blocks up to `height`: how a node that isn't a validator (not yet, or no more) learns that it lags.
+
+    Say it when our stores haven't moved for a second or so; the replica answers with `RequestSync` in its own order. No sync begins without that.
+    """
+
+    height: int
+
+
 class RequestsAdmitted(Event, frozen=True):
     """This replica admitted these transactions (wire hashes) and forwarded them to the validators: from now on it times the primary."""
 
@@ -137,6 +146,7 @@ AnyEvent: TypeAlias = (
     | Executed
     | Persisted
     | Synced
+    | PeersAhead
     | RequestsAdmitted
     | RequestsDropped
     | PeerUnreachable

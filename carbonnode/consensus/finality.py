@@ -3,7 +3,7 @@
 from carbonnode.chain.certificate import Certificate
 from carbonnode.consensus.actions import DiscardOverlays, Finalise, ReportEvidence, RequestSync
 from carbonnode.consensus.core import Core
-from carbonnode.consensus.events import Executed, Synced
+from carbonnode.consensus.events import Executed, PeersAhead, Synced
 from carbonnode.consensus.evidence import CHECKPOINT, equivocation
 from carbonnode.consensus.journal import Diverged, Ordered
 from carbonnode.consensus.messages import Certified, Checkpoint
@@ -207,6 +207,12 @@ def catch_up(core: Core, *, stalled: bool) -> None:
     uncertified = core.ordered > core.stable and core.stable + 1 not in core.certificates
     if unordered or uncertified:
         request_sync(core, best)
+
+
+def on_peers_ahead(core: Core, event: PeersAhead) -> None:
+    """Others offer certified blocks that nobody told this replica of."""
+    if event.height > core.stable and core.now >= core.sync_pause_until:
+        request_sync(core, event.height)
 
 
 def on_synced(core: Core, event: Synced) -> None:

@@ -145,11 +145,9 @@ class SimNode:
     def _follow(self) -> None:
         """A node that isn't a validator (not yet, or no more) follows certified blocks, as every node does that no quorum talks to."""
         if self.checks.chain[-1].following.validators.index_of(self.signer.public_key) is None:
-            memory = self.memory
-            assert memory is not None
-            if memory.sync_wish == 0 and any(p.up and p.height > self.height and self.reaches(p) for p in self.peers.values() if p.honest):
-                memory.sync_wish = 1
-                self._try_sync()
+            ahead = max((p.height for p in self.peers.values() if p.honest and p.up and self.reaches(p)), default=0)
+            if ahead > self.height:
+                self.give(ev.PeersAhead(now_ms=self.clock_ms, height=ahead))
         self._offer_again()
         self.later(_FOLLOW_MS, self._follow)
 
@@ -382,7 +380,8 @@ class SimNode:
                 self.later(_RETRY_MS, lambda: self._try_resolve(action))
                 return
         full = len(hashes) >= self.tip.following.parameters.max_block_transactions
-        self.known.update(hashes)
+        for wire_hash in hashes:
+            self.admit(wire_hash)  # what came with a proposal waits like any other, should the proposal fall
         self.give(ev.BatchResolved(now_ms=self.clock_ms, height=action.height, digest=action.digest, ok=True, full=full))
 
     def reaches(self, peer: "SimNode") -> bool:
@@ -429,8 +428,6 @@ class SimNode:
     def _finalise(self, action: act.Finalise) -> None:
         memory = self.memory
         assert memory is not None
-        if action.height <= self.height and self.disk.blocks[action.height][0].header_hash == action.certificate.header_hash:
-            return  # a sync that nobody asked for (a follower's) brought it already
         block = memory.overlays.pop(action.height, None)
         if block is None or action.height != self.height + 1:
             self.world.violation(f"node {self.number} finalised {action.height} on {self.height} without having executed it")

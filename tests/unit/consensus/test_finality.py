@@ -235,3 +235,10 @@ def test_a_stable_state_is_the_floor_of_a_restart(lab: Lab) -> None:
     replica = lab.replica(stable=StableState(7, b"h" * 32, certificate))
     assert not of(replica.receive(lab.pre_prepare(7, lab.batch("a"))), act.ResolveBatch)
     assert of(replica.receive(lab.pre_prepare(8, lab.batch("a"))), act.ResolveBatch)
+
+
+def test_a_follower_learns_from_its_driver_that_it_lags(lab: Lab) -> None:
+    follower = lab.replica(5)
+    assert not of(follower.give(ev.PeersAhead(now_ms=follower.now, height=0)), act.RequestSync)
+    out = follower.give(ev.PeersAhead(now_ms=follower.now, height=9))
+    assert [a.height for a in of(out, act.RequestSync) if isinstance(a, act.RequestSync)] == [9]
