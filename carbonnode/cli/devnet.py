@@ -1,17 +1,34 @@
 """`carbonnode devnet`: a whole network on this machine, and the market year on it."""
 
 import asyncio
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from carbonnode.cli.groups import SuggestingGroup
 from carbonnode.cli.output import Output, note
-from carbonnode.cli.session import json_option
+from carbonnode.cli.session import output_of
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_flag(function: F) -> F:
+    """`--json`, and tables without it, on a terminal or not: what `make devnet` prints is for people, in a log too. The command gets `output`."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, as_json: bool, **kwargs: Any) -> Any:
+        output = output_of(click.get_current_context())
+        output.forced_json = output.forced_json or as_json
+        return function(*args, output=output, **kwargs)
+
+    return click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")(wrapped)  # type: ignore[return-value]
+
 
 dir_option = click.option("--dir", "directory", default=".devnet", show_default=True, type=click.Path(file_okay=False, path_type=Path), help="Its directory.")
 
@@ -34,7 +51,7 @@ def devnet() -> None:
 @dir_option
 @click.option("--base-port", type=int, help="Node i listens on base+10i for peers and on the next port for HTTP. Default: 27000, or the next free base.")
 @click.option("--if-running", type=click.Choice(["fail", "keep"]), default="fail", show_default=True, help="What to do when this devnet runs already.")
-@json_option
+@json_flag
 def up(validators: int, users: int, directory: Path, base_port: int | None, if_running: str, output: Output) -> None:
     """Make a network (or start the one in --dir again) and return when it makes blocks.
 
@@ -58,7 +75,7 @@ def up(validators: int, users: int, directory: Path, base_port: int | None, if_r
 
 @devnet.command()
 @dir_option
-@json_option
+@json_flag
 def status(directory: Path, output: Output) -> None:
     """The nodes: process, height, state root, view, peers.
 
@@ -73,7 +90,7 @@ def status(directory: Path, output: Output) -> None:
 
 @devnet.command()
 @dir_option
-@json_option
+@json_flag
 def down(directory: Path, output: Output) -> None:
     """End the network's processes, those and no others; its data stays.
 
@@ -93,7 +110,7 @@ def down(directory: Path, output: Output) -> None:
 @dir_option
 @click.option("--plants", type=click.Path(dir_okay=False, path_type=Path), help="Stations as CSV. Default: the shipped table of 187 stations.")
 @click.option("--prices", type=click.Path(dir_okay=False, path_type=Path), help="Trading days as CSV. Default: the shipped ten days.")
-@json_option
+@json_flag
 def demo(directory: Path, plants: Path | None, prices: Path | None, output: Output) -> None:
     """One market year on real data: registration, reports, allocation, ten trading days, surrender, a penalty.
 

@@ -18,6 +18,7 @@ from carbonnode.client import BlockInfo, Client
 from carbonnode.devnet import processes
 from carbonnode.devnet.layout import Description, Layout, NodeEntry
 from carbonnode.devnet.processes import DevnetError
+from carbonnode.devnet.up import running_nodes
 from carbonnode.devnet.wallets import Wallets
 from carbonnode.devnet.year_calendar import REGISTRATION, market_ms
 from carbonnode.devnet.year_data import read_prices, read_stations
@@ -69,10 +70,9 @@ async def run_demo(directory: Path, watcher: Watcher, *, plants: Path | None = N
 
 async def _check_fit(market: NetworkMarket, journal: YearJournal, layout: Layout) -> None:
     """Raise `DevnetError` unless the network answers and its market clock stands before the year, or this year was begun here."""
-    try:
-        status = await market.client.status()
-    except RemoteError as error:
-        raise DevnetError(f"the devnet in {layout.directory} doesn't answer ({error}): start it with `carbonnode devnet up --dir {layout.directory}`") from None
+    if not running_nodes(layout, layout.describe()):
+        raise DevnetError(f"the devnet in {layout.directory} doesn't run: start it with `carbonnode devnet up --dir {layout.directory}`", code="stopped")
+    status = await patiently(market.client.status, "the devnet's status", CATCH_UP_S)
     offset = whole(await market.view("rules", "number", RULE_SET, "market_utc_offset_ms"), "market_utc_offset_ms")
     if not len(journal) and status.time_ms >= market_ms(REGISTRATION, offset):
         raise DevnetError(
