@@ -120,6 +120,8 @@ class Driver:
         self._others: tuple[str, ...] = ()
         self.view = 0
         self.primary = 0
+        self.member = True
+        """Whether this node votes in the current epoch."""
         self.steps = 0
         self._job_due = False
         self._handlers: dict[type[act.AnyAction], Callable[[Any], None]] = {
@@ -298,8 +300,8 @@ class Driver:
         self.pipeline.finalise(action.height, action.certificate)
 
     def _discard(self, action: act.DiscardOverlays) -> None:
+        # Nothing is executed until a sync, which consensus asks for and which begins by dropping the overlays.
         self._observer.alarm("divergence", f"blocks executed from height {action.height} on differ from certified ones and are dropped")
-        self._observer.sync_wanted(action.height)
 
     def _sync(self, action: act.RequestSync) -> None:
         self._observer.sync_wanted(action.height)
@@ -314,6 +316,7 @@ class Driver:
     def _epoch_entered(self, action: act.EpochEntered) -> None:
         self._use_epoch(action.config)
         self.view, self.primary = 0, action.config.validators.primary(0)
+        self.member = action.index is not None
         self._observer.epoch_entered(action.config, action.index)
 
     def _alarm(self, action: act.Alarm) -> None:

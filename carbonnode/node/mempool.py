@@ -64,7 +64,7 @@ class Entry:
     queued: bool = False
     gone: bool = False
     admitted: bool = True
-    """False for one that came only inside another node's proposal: it counts against no quota and is forgotten if the proposal is."""
+    """False for one that came inside a proposal and that admission would refuse: it never waits, and is forgotten with the proposal."""
 
 
 def lane_of(body: Body) -> int:
@@ -181,16 +181,31 @@ class Mempool:
         if self._executed_lately(tx.id):
             raise InvalidTransaction("the transaction was executed before: ask for its status by id", code="executed")
         self._check_room(tx, tx.body)
+        return self._admit(tx)
+
+    def add_proposed(self, tx: Transaction) -> Entry:
+        """Take in a transaction with a verified signature that a proposal names; admission rules don't apply to it (design, section 3).
+
+        If it could still be executed it waits like any other, without regard to quotas, so that it isn't lost when the proposal is.
+        """
+        known = self._entries.get(tx.wire_hash)
+        if known is not None:
+            return known
+        limits, body = self.parameters, tx.body
+        latest = self.height + limits.validity_blocks + limits.window
+        may_wait = self.height < body.valid_until <= latest and body.gas_limit <= limits.max_transaction_gas
+        if may_wait and body.chain_id == self._chain_id and tx.id not in self._by_id and not self._executed(tx.id):
+            return self._admit(tx)
+        entry = self._insert(tx, admitted=False)
+        self._expiry.setdefault(self.height + 2 * limits.window, []).append(entry)
+        return entry
+
+    def _admit(self, tx: Transaction) -> Entry:
         entry = self._insert(tx, admitted=True)
         self._accounts[entry.sender] = self._accounts.get(entry.sender, 0) + 1
         self._enqueue(entry)
         self._expiry.setdefault(entry.valid_until, []).append(entry)
         return entry
-
-    def add_proposed(self, tx: Transaction) -> Entry:
-        """Take in a transaction with a verified signature that a proposal names; admission rules don't apply to it (design, section 3)."""
-        known = self._entries.get(tx.wire_hash)
-        return known if known is not None else self._insert(tx, admitted=False)
 
     def _insert(self, tx: Transaction, *, admitted: bool) -> Entry:
         body = tx.body
@@ -260,6 +275,10 @@ class Mempool:
         self._watermark = self._arrivals
         return late
 
+    def first_waiting(self, most: int) -> list[Transaction]:
+        """Free transactions, at most `most` of each lane, oldest first."""
+        return [entry.tx for lane in self._lanes for entry, _ in zip(lane, range(most), strict=False) if not entry.gone and not entry.height]
+
     def missing(self, batch: Batch) -> list[bytes]:
         """Wire hashes of the batch whose transactions aren't here."""
         entries = self._entries
@@ -322,7 +341,7 @@ class Mempool:
         for past in range(self.height, height + 1):
             for entry in self._expiry.pop(past, ()):
                 if not entry.gone and not entry.height:
-                    self._forget(entry, expired=True)
+                    self._forget(entry, expired=entry.admitted)
         self.height = max(self.height, height)
 
     def take_dropped(self) -> tuple[bytes, ...]:

@@ -22,8 +22,9 @@ from carbonnode.storage.blocks import BlockStore
 
 BLOCKS_A_REQUEST = 64
 BYTES_A_REQUEST = 8 * 1024 * 1024
-REQUEST_TIMEOUT_S = 10.0
-RETRY_S = 0.2
+REQUEST_TIMEOUT_S = 1.5
+ROUND_S = 1.5
+"""A sync that finds nothing is over within about two seconds."""
 BAD_BLOCK_POINTS = 100
 
 Request = Callable[[str, int, bytes, float], Awaitable[bytes]]
@@ -44,8 +45,8 @@ class SyncHost(Protocol):
         """The set that certifies `height`, which directly follows the stored chain."""
         ...
 
-    async def synced(self, height: int, header_hash: bytes, certificate: Certificate) -> None:
-        """The stores hold `height`."""
+    async def synced(self, height: int, header_hash: bytes, certificate: Certificate | None) -> None:
+        """The stores hold `height`, which may be less than was asked for; the certificate is None at genesis."""
         ...
 
 
@@ -66,7 +67,7 @@ def serve_blocks(blocks: BlockStore, wanted: FetchBlocks) -> Raws:
 
 
 class Syncer:
-    """One sync at a time; a later wish raises the target."""
+    """One sync at a time; a later wish raises the target. Every sync ends with one `synced`, also one that found nothing."""
 
     def __init__(
         self, chain_id: bytes, blocks: BlockStore, executor: ExecutorPort, pipeline: Pipeline, request: Request, host: SyncHost, on_fatal: Fatal
@@ -108,24 +109,36 @@ class Syncer:
         try:
             await self._pipeline.pause()
             await self._pipeline.discard()
-            attempt = 0
-            while self._blocks.height < self._target:
-                peers = self._host.sync_peers(self._blocks.height + 1)
-                if not peers or not await self._from_peer(peers[attempt % len(peers)]):
-                    attempt += 1
-                    await asyncio.sleep(RETRY_S)
+            fruitful = True
+            while fruitful and self._blocks.height < self._target:
+                fruitful = await self._round()
             await self._finish()
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - our own state is at fault: stop loudly
             self._on_fatal(error)
 
+    async def _round(self) -> bool:
+        """Ask every connected peer once at most; whether one had something.
+
+        After a round without fruit the sync ends with what it has: the claim of a far height must not stop us, and blocks that only we can make again
+        aren't anywhere else. Consensus asks anew when it still lags.
+        """
+        deadline = asyncio.get_running_loop().time() + ROUND_S
+        for peer in self._host.sync_peers(self._blocks.height + 1):
+            if await self._from_peer(peer):
+                return True
+            if asyncio.get_running_loop().time() > deadline:
+                break
+        return False
+
     async def _finish(self) -> None:
         height = self._blocks.height
-        certificate = self._blocks.certificate(height)
+        self._target = 0
         self._pipeline.resume()
-        if certificate is not None:
-            await self._host.synced(height, self._blocks.tip_hash, certificate)
+        # The next wish may come in while consensus takes this answer: it is another sync then.
+        self._task = None
+        await self._host.synced(height, self._blocks.tip_hash, self._blocks.certificate(height))
 
     async def _from_peer(self, peer: str) -> bool:
         """Apply what one answer of `peer` brings; False if it brought nothing of use."""

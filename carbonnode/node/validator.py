@@ -11,6 +11,7 @@ from carbonnode.chain.codec import encode
 from carbonnode.chain.genesis import Genesis
 from carbonnode.chain.receipt import Status
 from carbonnode.chain.signing import Signer
+from carbonnode.chain.transaction import Transaction
 from carbonnode.chain.validators import ValidatorSet
 from carbonnode.consensus import events as ev
 from carbonnode.consensus.config import EpochConfig
@@ -51,6 +52,7 @@ VERIFY_THREADS = 2
 FETCH_TIMEOUT_S = 3.0
 RELAY_MOST = 200
 RELAY_CHUNK = 50
+LINK_UP_MOST = 2_000
 TICK_S = 0.5
 """How often a validator looks after transactions that wait too long."""
 MALFORMED_POINTS = 10
@@ -118,6 +120,7 @@ class ValidatorNode:
         """Called when a link comes up or goes down."""
         self.on_block: list[Callable[[FinalBlock], None]] = []
         """Called with every certified block, after the node's own bookkeeping."""
+        self._seen_height = -1
         self._down: set[str] = set()
         self._unreachable: set[str] = set()
         self._flush_timer: asyncio.TimerHandle | None = None
@@ -245,11 +248,22 @@ class ValidatorNode:
             self.sender.broadcast(Channel.BULK, self._tip_frame(), self.driver.others)
             late = self.pool.waiting_longer(RELAY_MOST)
             primary = self.driver.primary_name
-            if primary == self.around.config.node.name:
-                continue
-            for start in range(0, len(late), RELAY_CHUNK):
-                body = pack_transactions([tx.raw for tx in late[start : start + RELAY_CHUNK]])
-                self.sender.send(primary, Channel.BULK, pack(BulkKind.TRANSACTIONS, body))
+            if primary != self.around.config.node.name:
+                self._hand_over(primary, late)
+            self._follow()
+
+    def _hand_over(self, peer: str, transactions: list[Transaction]) -> None:
+        for start in range(0, len(transactions), RELAY_CHUNK):
+            body = pack_transactions([tx.raw for tx in transactions[start : start + RELAY_CHUNK]])
+            self.sender.send(peer, Channel.BULK, pack(BulkKind.TRANSACTIONS, body))
+
+    def _follow(self) -> None:
+        """A node that doesn't vote hears no consensus: it learns from the others' tips that it lags."""
+        height = self.stores.blocks.height
+        ahead = max(self.tips.values(), default=0)
+        if not self.driver.member and ahead > height == self._seen_height and not self.syncer.active:
+            self.driver.put(ev.PeersAhead(now_ms=self.driver.now, height=ahead))
+        self._seen_height = height
 
     async def _fetch_transactions(self, peer: str, wire_hashes: list[bytes]) -> list[bytes]:
         answer = await self.sender.request(peer, RequestKind.TRANSACTIONS, encode(FetchTransactions(tuple(wire_hashes))), FETCH_TIMEOUT_S)
@@ -294,6 +308,8 @@ class ValidatorNode:
             listener(peer, True)
         if peer.role in VALIDATOR_ROLES:
             self.sender.send(peer.name, Channel.BULK, self._tip_frame())
+            # What it missed while it was away, as far as it still waits.
+            self._hand_over(peer.name, self.pool.first_waiting(LINK_UP_MOST))
 
     def peer_down(self, peer: PeerIdentity, reason: str) -> None:  # noqa: ARG002 - only a refused redial tells a dead peer from a lost link
         """`peering.LinkEvents`"""
@@ -428,7 +444,7 @@ class ValidatorNode:
             return self.upcoming.validators
         return self.driver.epoch.validators
 
-    async def synced(self, height: int, header_hash: bytes, certificate: Certificate) -> None:
+    async def synced(self, height: int, header_hash: bytes, certificate: Certificate | None) -> None:
         """`sync.SyncHost`"""
         current, upcoming = await self.executor.epochs()
         epoch = epoch_config(current)

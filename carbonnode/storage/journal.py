@@ -153,6 +153,8 @@ class VoteJournal:
             self._next_frame = found.next_frame
         if self._segments:
             self._file = os.open(self._segments[-1].path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            # After a kill the last records may lie in the page cache only: votes are repeated from them, so they must be durable first.
+            self._sync(self._file)
         else:
             self._roll()
 

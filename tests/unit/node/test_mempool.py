@@ -120,9 +120,25 @@ def test_a_proposal_of_another_sets_its_transactions_aside(make_pool: MakePool, 
     assert pool.build(2, 0).wire_hashes == ()
     assert pool.status(mine.id) == "ordered"
     pool.release(1)
-    # What came with the proposal only is forgotten with it.
-    assert foreign.wire_hash not in pool
-    assert pool.build(2, 0).wire_hashes == (mine.wire_hash,)
+    # What came with the proposal only waits on when the proposal falls: somebody paid for it.
+    assert set(pool.build(2, 0).wire_hashes) == {mine.wire_hash, foreign.wire_hash}
+
+
+def test_what_only_a_proposal_may_carry_never_waits(make_pool: MakePool, make_tx: MakeTransaction) -> None:
+    pool = make_pool()
+    late, hungry = make_tx(valid_until=0), make_tx(gas=Parameters().max_transaction_gas + 1)
+    batch = Batch(1, (late.wire_hash, hungry.wire_hash))
+    for tx in (late, hungry):
+        pool.add_proposed(tx)
+    assert pool.waiting == 0
+    pool.assign(1, batch)
+    pool.release(1)
+    assert len(pool) == 0
+    # One whose proposal never came so far goes after two windows.
+    pool.add_proposed(late)
+    pool.settle(2 * Parameters().window, [], [])
+    assert len(pool) == 0
+    assert pool.take_dropped() == ()
 
 
 def test_a_block_settles_what_it_holds_and_frees_what_it_left_out(make_pool: MakePool, make_tx: MakeTransaction) -> None:

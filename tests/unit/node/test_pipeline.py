@@ -172,8 +172,9 @@ class Host:
         _ = height
         return self.node.chain.genesis.validators
 
-    async def synced(self, height: int, header_hash: bytes, certificate: Certificate) -> None:
-        assert certificate.header_hash == header_hash
+    async def synced(self, height: int, header_hash: bytes, certificate: Certificate | None) -> None:
+        assert (certificate is None) == (height == 0)
+        assert certificate is None or certificate.header_hash == header_hash
         self.done.set_result(height)
 
 
@@ -218,6 +219,23 @@ async def test_a_sync_takes_only_what_verifies() -> None:
     node.order(71, final.batch, *final.transactions)
     await node.until(lambda: len(node.executed) == 2)
     assert node.executed[-1].header_hash == final.outcome.header_hash
+    await node.pipeline.stop()
+
+
+async def test_a_sync_that_finds_nothing_ends_with_what_there_is() -> None:
+    chain = Chain()
+    node = await Node(chain).open()
+    host = Host(node)
+    host.peers = {"empty": lambda _: Raws(()), "also": lambda _: Raws(())}
+    host.syncer.want(10**9)
+    assert await asyncio.wait_for(host.done, 5) == 0
+    assert not host.syncer.active
+    # The next wish is a sync of its own.
+    chain.grow(chain.note())
+    host.done = asyncio.get_running_loop().create_future()
+    host.peers["honest"] = lambda wanted: serve_blocks(chain.blocks, wanted)
+    host.syncer.want(1)
+    assert await asyncio.wait_for(host.done, 5) == 1
     await node.pipeline.stop()
 
 
