@@ -42,7 +42,7 @@ def enter(core: Core, config: EpochConfig) -> None:
     core.pacing = Pacing(config.parameters.base_timeout_ms, config.parameters.max_timeout_ms)
     core.view_entered_ms = core.now
     core.progress()
-    core.requests.new_view(core.now)
+    core.requests.new_view(core.now, core.one_honest)
     core.emit(EpochEntered(config, core.index))
     deferred, core.deferred = core.deferred, []
     replay_journal(core, deferred)

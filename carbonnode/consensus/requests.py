@@ -1,6 +1,7 @@
 """Requests this replica admitted and forwarded, and what primaries make of them (PBFT.md 37, 38).
 
-A request counts against a primary only if it was left out of batches that had room. A saturated primary that makes progress stays.
+A request counts against a primary only if it was left out of batches that had room. A saturated primary that makes progress stays. And what f + 1 primaries
+in a row left out, an honest one left out too, for a reason of its own: it is timed no more, so that no client can keep the views turning.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +14,10 @@ _MIN_SAMPLE = 10
 class Requests:
     """Waiting requests in order of admission, and the pace of the current view's primary. Times in ms."""
 
-    waiting: dict[bytes, int] = field(default_factory=dict)
+    waiting: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    """(admitted, how many primaries had been judged by then) by wire hash."""
+    judged: int = 0
+    """How many primaries have had room to spare so far."""
     left_out_before: int = -1
     """Requests admitted before this were left out of a batch that had room, in this view."""
     window_start: int = 0
@@ -26,7 +30,7 @@ class Requests:
         for wire_hash in wire_hashes:
             if len(waiting) >= _MAX_REQUESTS:
                 return
-            waiting.setdefault(wire_hash, now_ms)
+            waiting.setdefault(wire_hash, (now_ms, self.judged))
 
     def drop(self, wire_hashes: tuple[bytes, ...]) -> None:
         """Stop timing requests, without blame."""
@@ -38,19 +42,30 @@ class Requests:
         waited = count = 0
         pop = self.waiting.pop
         for wire_hash in wire_hashes:
-            admitted = pop(wire_hash, -1)
-            if admitted >= 0:
-                waited += now_ms - admitted
+            request = pop(wire_hash, None)
+            if request is not None:
+                waited += now_ms - request[0]
                 count += 1
         if not full:
             self.left_out_before = max(self.left_out_before, proposed_ms - grace_ms)
             self._waited += waited
             self._ordered += count
 
-    def new_view(self, now_ms: int) -> None:
-        """Another primary: it starts with a clean record."""
+    def new_view(self, now_ms: int, enough: int) -> None:
+        """Another primary: it starts with a clean record. Requests that `enough` (f + 1) primaries left out are let go."""
+        if self.left_out_before >= 0:
+            self.judged += 1
+            self._let_go(enough)
         self.left_out_before = -1
         self.restart_window(now_ms)
+
+    def _let_go(self, enough: int) -> None:
+        given_up = []
+        for wire_hash, (_, judged) in self.waiting.items():
+            if self.judged - judged < enough:
+                break  # they stand in order of admission
+            given_up.append(wire_hash)
+        self.drop(tuple(given_up))
 
     def restart_window(self, now_ms: int) -> None:
         """Begin a new stretch of judging the pace."""
@@ -59,7 +74,7 @@ class Requests:
 
     def oldest(self) -> int | None:
         """When the longest waiting request was admitted."""
-        return next(iter(self.waiting.values()), None)
+        return next((admitted for admitted, _ in self.waiting.values()), None)
 
     def censored(self, now_ms: int, patience_ms: int) -> bool:
         """Whether a request older than `patience_ms` was left out although there was room."""

@@ -169,7 +169,7 @@ def enter(core: Core, message: NewView, result: Outcome) -> None:
     core.awaiting_batch = None
     core.view_entered_ms = core.now
     core.progress()
-    core.requests.new_view(core.now)
+    core.requests.new_view(core.now, core.one_honest)
     core.out.persist(core.stable + 2 * core.window, Entered(message))
     _release_unnamed(core)
     core.next_height = max(core.named_top, core.stable, result.stable) + 1

@@ -205,10 +205,13 @@ def _index(node: ByzantineNode) -> int | None:
     return node.memory.replica.state().index if node.memory is not None else None
 
 
+# What only a primary can do bites rarely: it stands here more than once.
 STRATEGIES: tuple[Strategy, ...] = (
     obedient,
     silent,
     selectively_silent,
+    equivocate,
+    equivocate,
     equivocate,
     vote_for_anything,
     wrong_roots,

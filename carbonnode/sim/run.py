@@ -77,7 +77,8 @@ class Simulation:
         people = members(replicas + spares)
         first = EpochConfig(0, 1, ValidatorSet(tuple(people[number] for number in range(replicas))), parameters())
         self.world = World(seed, Execution(first, people), first, trace)
-        villains = set(self.world.dice.some(range(replicas), byzantine))
+        # Half of the runs begin under a Byzantine primary.
+        villains = set(range(byzantine)) if self.world.dice.chance(500) else set(self.world.dice.some(range(replicas), byzantine))
         self.nodes: dict[int, SimNode] = {}
         self.checks = Checks(self.world, lambda number: number not in villains)
         for number in range(replicas + spares):

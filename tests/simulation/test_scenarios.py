@@ -57,6 +57,7 @@ def test_fail_over_is_the_same_when_the_killed_primary_takes_the_next_one_with_i
     assert time_to_next_block(simulation) < 2_000
 
 
+@pytest.mark.slow
 def test_no_view_change_in_ten_quiet_minutes_busy_or_idle() -> None:
     simulation = quiet(5)
     run_for(simulation, 300_000)

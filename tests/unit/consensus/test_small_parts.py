@@ -125,10 +125,23 @@ def test_a_new_primary_starts_with_a_clean_record() -> None:
     requests = Requests()
     requests.admit((b"old",), 0)
     requests.ordered((), full=False, proposed_ms=5_000, now_ms=5_100, grace_ms=0)
-    requests.new_view(5_200)
+    requests.new_view(5_200, 2)
     assert not requests.censored(60_000, 2_000)
     requests.drop((b"old", b"unknown"))
     assert requests.oldest() is None
+
+
+def test_what_f_plus_1_primaries_left_out_is_timed_no_more() -> None:
+    requests = Requests()
+    requests.admit((b"odd",), 0)
+    for view in range(2):
+        assert requests.oldest() == 0
+        if view == 1:
+            requests.admit((b"later",), 5)
+        requests.ordered((), full=False, proposed_ms=5_000, now_ms=5_100, grace_ms=0)
+        requests.new_view(5_200, 2)
+        requests.new_view(5_300, 2)  # a view without a block with room judges nobody
+    assert requests.oldest() == 5
 
 
 def test_the_mean_wait_speaks_only_of_batches_with_room_and_enough_of_them() -> None:

@@ -280,3 +280,13 @@ def test_the_network_goes_on_after_a_view_change(lab: Lab) -> None:
     final = of(replica.log, act.Finalise)[0]
     assert isinstance(final, act.Finalise)
     assert final.certificate.header_hash == header_hash(1, digest)
+
+
+def test_what_is_voted_on_again_is_asked_for_again(lab: Lab) -> None:
+    replica = lab.replica(3)
+    digest = replica.order(lab, 1, lab.batch("a"))
+    enter(lab, replica, proofs=(lab.proof(1, digest),))
+    replica.wait(600)
+    status = sent(replica.log, msg.Status)[-1]
+    assert isinstance(status, msg.Status)
+    assert (status.stable, status.executed, status.slots) == (0, 1, (1 | 4,))
