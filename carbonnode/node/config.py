@@ -70,7 +70,7 @@ class MempoolSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     per_account: int = 5_000
     verify_chunk: int = 100
     """Signatures verified in one go by a thread."""
-    flood_ms: int = 5
+    flood_ms: int = 25
     """How long a transaction waits for others that share its frame."""
 
 
