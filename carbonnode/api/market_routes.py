@@ -140,7 +140,7 @@ async def closes(state: State, book: FromPath[str], first: FromQuery[dt.date], l
         result = await context_of(state).service.query(CONTRACT, "close_of", (book, (date - EPOCH).days), sender=ANONYMOUS, height=None)
         if result.status == Status.OK:
             figures: Any = from_wire(result.value)
-            if figures[3]:
+            if figures:  # empty: no close on that day
                 rows.append(CloseView(date.isoformat(), *figures))
     return rows
 

@@ -18,6 +18,7 @@ from carbonnode.errors import ContractError
 _TYPES: dict[str, type] = {"int": int, "str": str, "bytes": bytes, "bool": bool, "tuple": tuple}
 _INTEGER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
 _MAX_DIGITS = 100
+_MAX_SHOWN = 80
 _EXAMPLES = {
     "int": "an integer such as 1000 or -5",
     "bytes": "hex such as 0x00ff",
@@ -51,15 +52,15 @@ def parse_text(kind: str, text: str, where: str) -> Value:
     """A value of the type named `kind` from text. Raises `ContractError` (code `bad-argument`) that names `where` and shows the form."""
     try:
         return _parse(kind, text)
-    except (ValueError, msgspec.DecodeError):
-        raise ContractError(f"{where}: {text!r} is no {kind}: give {_EXAMPLES.get(kind, kind)}", code="bad-argument") from None
+    except (ValueError, RecursionError, msgspec.DecodeError):
+        raise ContractError(f"{where}: {_short(text)} is no {kind}: give {_EXAMPLES.get(kind, kind)}", code="bad-argument") from None
 
 
 def _parse(kind: str, text: str) -> Value:
     if kind == "int":
         if not _INTEGER.fullmatch(text) or len(text) > _MAX_DIGITS or abs(number := int(text)) > INT_LIMIT:
             raise ValueError(text)
-        return -number if text.startswith("-") else number
+        return number
     if kind == "bool":
         return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else _refuse(text)
     if kind == "bytes":
@@ -107,11 +108,19 @@ def _from_json(kind: str, item: Any, where: str) -> Value:
     expected = _TYPES.get(kind)
     try:
         value = bytes.fromhex(item.removeprefix("0x")) if expected is bytes and isinstance(item, str) else value_from_json(item)
-    except ValueError:
-        raise ContractError(f"{where}: {item!r} is no {kind}: give {_EXAMPLES.get(kind, kind)}", code="bad-argument") from None
+    except (ValueError, RecursionError):
+        raise ContractError(f"{where}: {_short(item)} is no {kind}: give {_EXAMPLES.get(kind, kind)}", code="bad-argument") from None
     if expected is not None and type(value) is not expected:
-        raise ContractError(f"{where}: {item!r} is no {kind}: give {_EXAMPLES[kind]}", code="bad-argument")
+        raise ContractError(f"{where}: {_short(item)} is no {kind}: give {_EXAMPLES[kind]}", code="bad-argument")
     return value
+
+
+def _short(item: Any) -> str:
+    """What was given, in a message: cut where it is long, unseen where it is nested."""
+    if isinstance(item, list | dict):
+        return f"a JSON {'list' if isinstance(item, list) else 'object'}"
+    shown = repr(item)
+    return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}..."
 
 
 def _check_names(contract: str, method: MethodAbi, named: Mapping[str, Any]) -> None:

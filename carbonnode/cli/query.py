@@ -50,9 +50,9 @@ def query(
     return report(output, contract, view, with_client(node, work, signer))
 
 
-def report(output: Output, contract: str, view: str, answer: "QueryAnswer", fields: tuple[str, ...] = ()) -> int:
+def report(output: Output, contract: str, view: str, answer: "QueryAnswer", fields: tuple[str, ...] = (), *, rows: bool = False) -> int:
     """Print a view's answer, its items named where `fields` name them; the exit status."""
-    value = named(answer.value, fields)
+    value = named(answer.value, fields, rows=rows)
     document = {"contract": contract, "view": view, "height": answer.height, "outcome": answer.outcome, "code": answer.code, "value": value}
     if output.json:
         output.result(document)
@@ -66,8 +66,12 @@ def report(output: Output, contract: str, view: str, answer: "QueryAnswer", fiel
     return 0
 
 
-def named(value: Any, fields: tuple[str, ...]) -> Any:
-    """A tuple's items under the names of `fields`; anything else as it is."""
-    if fields and isinstance(value, list) and len(value) == len(fields):
+def named(value: Any, fields: tuple[str, ...], *, rows: bool = False) -> Any:
+    """A tuple's items under the names of `fields`, repeatedly with `rows`; an empty tuple that stands for nothing is None; anything else as it is."""
+    if not fields or not isinstance(value, list):
+        return value
+    if rows and len(value) % len(fields) == 0:
+        return [dict(zip(fields, value[start : start + len(fields)], strict=True)) for start in range(0, len(value), len(fields))]
+    if len(value) == len(fields):
         return dict(zip(fields, value, strict=True))
-    return value
+    return value or None

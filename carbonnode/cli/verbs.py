@@ -20,15 +20,33 @@ if TYPE_CHECKING:
 
 
 class Verb(NamedTuple):
-    """A verb: its name, the method behind it, and for a view the names of what it returns."""
+    """A verb: its name, the method behind it, and for a view the names of what it returns; `rows` where those repeat in a flat tuple."""
 
     name: str
     contract: str
     method: str
     fields: tuple[str, ...] = ()
+    rows: bool = False
 
 
 _HOLDING = tuple(f"{place}_{bucket}_t" for place in ("registry", "trading") for bucket in ("available", "trading", "frozen", "pledged", "pending"))
+_PROFILE = (
+    *("org", "name", "kind", "status", "industry", "region", "roles", "bars", "registry_no", "trading_no", "reporting_no", "credit"),
+    *("applied_ms", "decided_ms"),
+)
+_REPORT = ("version", "scope1_t", "scope2_t", "evidence", "reported_ms", "late", "verified_t", "opinion", "statement", "verified_version")
+_DAY = ("open_fen", "high_fen", "low_fen", "close_fen", "volume_t", "amount_fen", "trades")
+_QUOTE = ("previous_close_fen", "lower_fen", "upper_fen", "open_fen", "high_fen", "low_fen", "last_fen", "volume_t", "amount_fen", "trades")
+_RECORD = (
+    *("code", "type", "time_ms", "height", "book", "quantity_t", "price_fen", "from", "to", "ref", "status", "other_voucher"),
+    "previous_voucher",
+)
+_OBLIGATION = (
+    *("verified_t", "obligation_t", "surrendered_t", "pending_t", "status", "shortfall_t", "mean_price_fen", "multiple"),
+    *("penalty_fen", "paid", "covered"),
+)
+_APPLICATION = ("entity", "year", "iv", "quantity_t", "state", "failed_rule", "submitted_ms", "voucher")
+_PROPOSAL = ("kind", "subject", "key", "value", "note", "proposer", "yes", "no", "state", "effective_height")
 
 VERBS: dict[str, tuple[str, tuple[Verb, ...]]] = {
     "account": (
@@ -38,7 +56,7 @@ VERBS: dict[str, tuple[str, tuple[Verb, ...]]] = {
             Verb("approve", "identity", "approve"),
             Verb("reject", "identity", "reject"),
             Verb("admit", "identity", "admit"),
-            Verb("show", "identity", "profile"),
+            Verb("show", "identity", "profile", _PROFILE),
             Verb("status", "identity", "status_of"),
             Verb("whoami", "identity", "whoami", ("entity", "org", "rights", "roles")),
             Verb("add-key", "identity", "add_key"),
@@ -47,7 +65,7 @@ VERBS: dict[str, tuple[str, tuple[Verb, ...]]] = {
             Verb("unfreeze", "identity", "unfreeze"),
             Verb("bar", "identity", "bar"),
             Verb("close", "identity", "close"),
-            Verb("balance", "cash", "balance", ("available_fen", "reserved_fen")),
+            Verb("balance", "cash", "balance", ("available_fen", "reserved_orders_fen", "reserved_withdrawals_fen")),
             Verb("deposit", "cash", "deposit"),
             Verb("withdraw", "cash", "request_withdrawal"),
             Verb("pay-out", "cash", "pay_out"),
@@ -60,8 +78,8 @@ VERBS: dict[str, tuple[str, tuple[Verb, ...]]] = {
             Verb("approve-plan", "emissions", "approve_plan"),
             Verb("submit", "emissions", "report"),
             Verb("verify", "emissions", "verify"),
-            Verb("show", "emissions", "report_of"),
-            Verb("plan", "emissions", "plan_of", ("hash", "status")),
+            Verb("show", "emissions", "report_of", _REPORT),
+            Verb("plan", "emissions", "plan_of", ("plan_hash", "status", "filed_ms", "decided_ms")),
         ),
     ),
     "allowance": (
@@ -70,7 +88,7 @@ VERBS: dict[str, tuple[str, tuple[Verb, ...]]] = {
             Verb("allocate", "allowance", "allocate"),
             Verb("issue", "allowance", "issue"),
             Verb("holding", "allowance", "holding", (*_HOLDING, "bought_today_t")),
-            Verb("holdings", "allowance", "holdings"),
+            Verb("holdings", "allowance", "holdings", ("iv", *_HOLDING, "bought_today_t"), rows=True),
             Verb("totals", "allowance", "totals", ("cap_t", "issued_t", "registry_t", "trading_t", "surrendered_t", "cancelled_t", "reserve_t")),
             Verb("to-trading", "allowance", "to_trading"),
             Verb("to-registry", "allowance", "to_registry"),
@@ -87,10 +105,10 @@ VERBS: dict[str, tuple[str, tuple[Verb, ...]]] = {
         "The market's day: quotes, depth, closes, sessions.",
         (
             Verb("show", "matching", "market", ("day", "state", "halted", "am_open_ms", "am_close_ms", "pm_open_ms", "pm_close_ms")),
-            Verb("quote", "matching", "quote"),
-            Verb("depth", "matching", "depth"),
+            Verb("quote", "matching", "quote", _QUOTE),
+            Verb("depth", "matching", "depth", ("side", "price_fen", "quantity_t"), rows=True),
             Verb("books", "matching", "books"),
-            Verb("close-of", "matching", "close_of"),
+            Verb("close-of", "matching", "close_of", _DAY),
             Verb("open-book", "matching", "open_book"),
             Verb("open-day", "matching", "open_day"),
             Verb("close-day", "matching", "close_day"),
@@ -105,16 +123,25 @@ VERBS: dict[str, tuple[str, tuple[Verb, ...]]] = {
             Verb("place", "matching", "place"),
             Verb("cancel", "matching", "cancel"),
             Verb("show", "matching", "order", ("entity", "left_t", "quantity_t", "ref")),
-            Verb("list", "matching", "orders"),
+            Verb("list", "matching", "orders", ("order", "left_t", "quantity_t", "ref"), rows=True),
         ),
     ),
     "trade": (
         "Deliver and look up trades.",
-        (Verb("deliver", "execution", "deliver"), Verb("list", "voucher", "trades"), Verb("serials", "execution", "serials_of")),
+        (
+            Verb("deliver", "execution", "deliver"),
+            Verb("list", "voucher", "trades", ("number", "book", "quantity_t", "seller", "buyer"), rows=True),
+            Verb("serials", "execution", "serials_of", ("start", "end"), rows=True),
+        ),
     ),
     "voucher": (
         "Voucher codes on chain.",
-        (Verb("status", "voucher", "check"), Verb("record", "voucher", "record"), Verb("correct", "voucher", "correct"), Verb("page", "voucher", "page")),
+        (
+            Verb("status", "voucher", "check"),
+            Verb("record", "voucher", "record", _RECORD),
+            Verb("correct", "voucher", "correct"),
+            Verb("page", "voucher", "page"),
+        ),
     ),
     "surrender": (
         "Surrender allowances against an obligation.",
@@ -123,8 +150,8 @@ VERBS: dict[str, tuple[str, tuple[Verb, ...]]] = {
             Verb("withdraw", "compliance", "withdraw"),
             Verb("review", "compliance", "review"),
             Verb("status", "compliance", "status"),
-            Verb("obligation", "compliance", "obligation"),
-            Verb("application", "compliance", "application"),
+            Verb("obligation", "compliance", "obligation", _OBLIGATION),
+            Verb("application", "compliance", "application", _APPLICATION),
             Verb("assess", "compliance", "assess"),
             Verb("decide", "compliance", "decide"),
             Verb("pay-penalty", "compliance", "pay_penalty"),
@@ -138,7 +165,7 @@ VERBS: dict[str, tuple[str, tuple[Verb, ...]]] = {
             Verb("source", "rules", "legal_source"),
             Verb("propose", "rules", "propose"),
             Verb("vote", "rules", "vote"),
-            Verb("proposal", "rules", "proposal"),
+            Verb("proposal", "rules", "proposal", _PROPOSAL),
             Verb("clock", "rules", "clock", ("market_ms", "offset_ms")),
             Verb("advance-clock", "rules", "advance_clock"),
             Verb("close-day", "rules", "close_day"),
@@ -191,7 +218,7 @@ def _command(group: str, verb: Verb) -> click.Command:
             return await client.query(verb.contract, verb.method, *args)
 
         signer = open_wallet(wallet, wallets) if wallet else None
-        return report(output, verb.contract, verb.method, with_client(node, work, signer), verb.fields)
+        return report(output, verb.contract, verb.method, with_client(node, work, signer), verb.fields, rows=verb.rows)
 
     def act(wallet: str, wallets: Path | None, node: str | None, wait: bool, output: Output, **given: str) -> int:
         from carbonnode.chain.arguments import bind_text, find_method

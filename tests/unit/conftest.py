@@ -38,6 +38,9 @@ from carbonnode.chain.validators import Validator
 from carbonnode.chain.values import Value, to_wire
 from carbonnode.errors import InvalidTransaction
 from carbonnode.ledger.results import ViewResult
+from carbonnode.local.chain import LocalRefusal
+from carbonnode.local.market import LocalMarket
+from carbonnode.local.ruleset import load
 
 NAMES = (("super-1", "super"), ("super-2", "super"), ("coordination-1", "coordination"), ("coordination-2", "coordination"))
 VALIDATORS = tuple(Validator(name, role, KeySigner(bytes([i + 1]) * 32).public_key, bytes([i + 101]) * 32) for i, (name, role) in enumerate(NAMES))
@@ -232,7 +235,7 @@ class FakeNode:
             return ViewResult(self.height, Status.ABORT, "ACCESS-READ", None, 5)
         if contract == "matching":
             if view == "close_of":
-                return ViewResult(self.height, Status.OK, "", to_wire((1, 2, 1, 2, 10, 20, 1) if args[1] == 20411 else (0, 0, 0, 0, 0, 0, 0)), 5)
+                return ViewResult(self.height, Status.OK, "", to_wire((1, 2, 1, 2, 10, 20, 1) if args[1] == 20411 else ()), 5)
             key = (view, *(str(arg) for arg in args[:1]))
             if key not in MARKET:
                 return ViewResult(self.height, Status.ABORT, "TRADE-NO-BOOK", None, 5)
@@ -280,3 +283,53 @@ def owner() -> KeySigner:
 @pytest.fixture
 def make_trade() -> "type[msgspec.Struct] | object":
     return trade
+
+
+class ContractNode(FakeNode):
+    """The same node with the shipped contracts on a state in memory behind it, a market day open, and `ST-001` registered with `owner_key`."""
+
+    def __init__(self, owner_key: bytes) -> None:
+        super().__init__()
+        rules = load("demo-nger")
+        self.market = LocalMarket(rules)
+        self.book = self.market.vintage(2024)
+        self.market.by("exchange", "matching", "open_book", self.book, rules.scaled("first_reference_price_fen"))
+        self.market.by("authority", "identity", "admit", "ST-001", "ST-001", "Station", "institution", "D4411", 42, owner_key, bytes(32))
+        self.market.member("OTHER")
+        for entity in ("ST-001", "OTHER"):
+            self.market.fund(entity, cash_fen=1_000_000_000, iv=self.book, units_t=1_000)
+        self.market.open_market(20411)
+        self.entities[owner_key] = "ST-001"
+
+    async def contracts(self) -> Sequence[str]:
+        return sorted(self.market.contracts)
+
+    async def abi(self, contract: str) -> ContractAbi:
+        if contract not in self.market.contracts:
+            raise ServiceRefusal(f"no contract {contract!r} is installed", code="not-found")
+        found = self.market.contracts[contract].abi
+        methods = [*found.exports.values(), *found.views.values()]
+        return ContractAbi(
+            contract, bytes(32), tuple(MethodAbi(m.name, m.kind.value, tuple((p.name, p.type) for p in m.parameters), m.returns, m.doc) for m in methods)
+        )
+
+    async def query(self, contract: str, view: str, args: tuple[Value, ...], *, sender: bytes, height: int | None) -> ViewResult:
+        try:
+            value = self.market.view(contract, view, *args, sender=sender)
+        except LocalRefusal as refusal:
+            return ViewResult(self.height, int(refusal.outcome.status), refusal.code, None, 5)
+        return ViewResult(self.height, Status.OK, "", to_wire(value), 5)
+
+    def _admit(self, raw: bytes) -> SubmitResult:
+        tx = Transaction.decode(raw)
+        if tx.id not in self.found:
+            outcome = self.market.execute(tx.body.calls, sender=tx.body.sender, gas=tx.body.gas_limit)
+            self.height += 1
+            values = tuple(to_wire(value) for value in outcome.values)
+            self.found[tx.id] = (tx, Receipt(tx.id, int(outcome.status), outcome.code, outcome.gas_used, 0, 0, values), self.height)
+        return SubmitResult(tx.id, PENDING)
+
+
+@pytest.fixture
+def market_node(owner: KeySigner) -> ContractNode:
+    return ContractNode(owner.public_key)
