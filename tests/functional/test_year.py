@@ -1,8 +1,10 @@
 """`make devnet` end to end with real processes: the network, the market year, its recomputation; then the same year while validators are killed."""
 
 import asyncio
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,11 +37,21 @@ def carbonnode(*arguments: str, check: bool = True) -> "subprocess.CompletedProc
     return done
 
 
+def free_base() -> int:
+    """Ports of its own for each test process, so that several networks run side by side: the first base whose ports are all free."""
+    for base in range(28_000 + 100 * (os.getpid() % 40), 32_000, 100):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for port in [base + 10 * node + api for node in range(5) for api in (0, 1)]:
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return base
+    raise AssertionError("no free ports from 28000 to 32000")
+
+
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A devnet brought up by the command."""
     directory = tmp_path_factory.mktemp("year") / "net"
-    carbonnode("devnet", "up", "--dir", str(directory), "--json")
+    carbonnode("devnet", "up", "--dir", str(directory), "--base-port", str(free_base()), "--json")
     yield directory
     down(directory)
 
