@@ -1,7 +1,6 @@
 """What a devnet is made of: keys, a throw-away CA, a genesis with the shipped contracts, a certificate and a directory for each node."""
 
 import secrets
-import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -10,7 +9,8 @@ from pathlib import Path
 
 from carbonnode.chain.genesis import Genesis, Parameters
 from carbonnode.chain.validators import Validator
-from carbonnode.devnet.layout import FORMAT, HOST, Description, Layout, NodeEntry, write_private
+from carbonnode.devnet.layout import FORMAT, Description, Layout, NodeEntry, write_private
+from carbonnode.devnet.ports import PORT_STEP
 from carbonnode.devnet.year_calendar import START, market_ms
 from carbonnode.devnet.year_steps import AUTHORITY, EXCHANGE, REGISTRY, RULE_SET, VERIFIER
 from carbonnode.errors import ConfigError
@@ -18,10 +18,6 @@ from carbonnode.identity import CertificateAuthority, KeyStore, NodeRequest, Str
 from carbonnode.local import ruleset
 
 DOMAIN = "carbonnode.example"
-PORT_STEP = 10
-DEFAULT_BASE_PORT = 27_000
-BASE_STEP = 200
-_LAST_PORT = 65_000
 _VALID_DAYS = 365
 ORGANISATIONS = {"super-1": "EXCHANGE-1", "super-2": "REGISTRY-1", "coordination-1": "AUTHORITY-1", "coordination-2": "VERIFIER-1"}
 """Entity ids of the members; the O of their nodes' certificates."""
@@ -44,36 +40,6 @@ def node_names(validators: int, users: int) -> list[tuple[str, str, str]]:
     names = [(f"super-{i + 1}", "super") for i in range(supers)] + [(f"coordination-{i + 1}", "coordination") for i in range(validators - supers)]
     nodes = [(name, role, ORGANISATIONS.get(name, name.upper())) for name, role in names]
     return nodes + [(f"user-{i + 1}", "user", USER_ORGANISATIONS[i]) for i in range(users)]
-
-
-def choose_base_port(count: int, wanted: int | None) -> int:
-    """The first port of the network. Raises `ConfigError` if a wanted one, or one that follows from it, is busy."""
-    if wanted is not None:
-        busy = _busy_port(wanted, count)
-        if busy is not None:
-            raise ConfigError(f"port {busy} is busy: end what listens there, or choose another --base-port")
-        return wanted
-    for base in range(DEFAULT_BASE_PORT, _LAST_PORT, BASE_STEP):
-        if _busy_port(base, count) is None:
-            return base
-    raise ConfigError(f"no free ports between {DEFAULT_BASE_PORT} and {_LAST_PORT}: end what listens there, or choose a --base-port")
-
-
-def _busy_port(base: int, count: int) -> int | None:
-    if not 1 <= base <= 65_535 - PORT_STEP * count - 1:
-        raise ConfigError(f"--base-port {base}: ports from it up to {base + PORT_STEP * count} must lie in 1..65535")
-    return next((port for port in (base + PORT_STEP * i + k for i in range(count) for k in (0, 1)) if is_busy(port)), None)
-
-
-def is_busy(port: int) -> bool:
-    """Whether something listens on a port of loopback."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return True
-    return False
 
 
 def make_keys(layout: Layout, description: Description) -> tuple[list[Validator], dict[str, bytes]]:

@@ -12,6 +12,7 @@ from carbonnode.client import Client
 from carbonnode.devnet import genesis as making
 from carbonnode.devnet import processes
 from carbonnode.devnet.layout import Description, Layout, NodeEntry
+from carbonnode.devnet.ports import claim_ports, is_busy
 from carbonnode.devnet.processes import DevnetError
 from carbonnode.errors import ConfigError, RemoteError
 
@@ -33,16 +34,24 @@ async def up(
     Raises `ConfigError` for what was asked wrongly, `DevnetError` with a node's last lines when one doesn't come up or the devnet runs already.
     """
     layout = Layout(directory)
-    if layout.exists:
-        description = layout.describe()
-        running = running_nodes(layout, description)
-        if len(running) == len(description.nodes):
-            raise DevnetError(f"this devnet runs already ({description.nodes[0].api}): see `carbonnode devnet status --dir {directory}`", code="running")
-        if base_port not in (None, description.base_port):
-            raise ConfigError(f"{directory} holds a devnet on base port {description.base_port}: start it without --base-port, or remove it first")
-        tell(f"starting the devnet in {directory} again ({len(running)} of {len(description.nodes)} nodes run)")
-    else:
-        description = make(layout, validators, users, base_port, overrides or {}, tell)
+    if not layout.exists:
+        with claim_ports(len(making.node_names(validators, users)), base_port) as claim:
+            description = make(layout, validators, users, claim.base, overrides or {}, tell)
+            await _start(layout, description, tell)
+        return description
+    description = layout.describe()
+    running = running_nodes(layout, description)
+    if len(running) == len(description.nodes):
+        raise DevnetError(f"this devnet runs already ({description.nodes[0].api}): see `carbonnode devnet status --dir {directory}`", code="running")
+    if base_port not in (None, description.base_port):
+        raise ConfigError(f"{directory} holds a devnet on base port {description.base_port}: start it without --base-port, or remove it first")
+    tell(f"starting the devnet in {directory} again ({len(running)} of {len(description.nodes)} nodes run)")
+    await _start(layout, description, tell)
+    return description
+
+
+async def _start(layout: Layout, description: Description, tell: Tell) -> None:
+    """Start the nodes that don't run, and wait until all follow a growing chain."""
     missing = [node for node in description.nodes if processes.read_process(layout.pid_path(node.name)) is None]
     _check_ports(missing)
     started = [start_node(layout, node) for node in missing]
@@ -53,23 +62,21 @@ async def up(
         # Nothing half up stays behind.
         processes.end(started)
         raise
-    return description
 
 
 def _check_ports(nodes: Sequence[NodeEntry]) -> None:
     """Raise `DevnetError` if somebody else listens where these nodes must."""
     for node in nodes:
         for port in (node.peer_port, node.api_port):
-            if making.is_busy(port):
+            if is_busy(port):
                 raise DevnetError(f"port {port} of {node.name} is busy: end what listens there; a devnet's ports are part of its nodes' configuration")
 
 
-def make(layout: Layout, validators: int, users: int, base_port: int | None, overrides: Mapping[str, str | int], tell: Tell) -> Description:
+def make(layout: Layout, validators: int, users: int, base_port: int, overrides: Mapping[str, str | int], tell: Tell) -> Description:
     """Keys, CA, genesis, certificates, node directories. What is half made by an earlier attempt is removed first."""
     _clear_half_made(layout)
-    names = making.node_names(validators, users)
-    description = making.describe(validators, users, making.choose_base_port(len(names), base_port))
-    tell(f"making {len(names)} nodes in {layout.directory}: keys, a throw-away certificate authority, genesis")
+    description = making.describe(validators, users, base_port)
+    tell(f"making {len(description.nodes)} nodes in {layout.directory}: keys, a throw-away certificate authority, genesis")
     keys, transport = making.make_keys(layout, description)
     authority = making.make_authority(layout)
     genesis = making.make_genesis(layout, description, keys, authority, overrides)

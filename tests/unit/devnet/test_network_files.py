@@ -14,8 +14,9 @@ from carbonnode.chain.signing import KeySigner
 from carbonnode.chain.transaction import Body, Call, Transaction
 from carbonnode.devnet import processes
 from carbonnode.devnet.chunks import batched
-from carbonnode.devnet.genesis import choose_base_port, describe, make_authority, make_genesis, make_keys, node_names
+from carbonnode.devnet.genesis import describe, make_authority, make_genesis, make_keys, node_names
 from carbonnode.devnet.layout import Layout
+from carbonnode.devnet.ports import claim_ports
 from carbonnode.devnet.processes import ProcessId, read_process, start_of
 from carbonnode.devnet.wallets import Wallets
 from carbonnode.devnet.year_journal import FILE, YearJournal
@@ -46,12 +47,21 @@ def test_a_busy_port_is_named_and_a_default_one_is_passed_over() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port {port} is busy"):
-            choose_base_port(1, port)
+            claim_ports(1, port)
         with pytest.raises(ConfigError, match=f"port {port} is busy"):
-            choose_base_port(1, port - 1)
+            claim_ports(1, port - 1)
     with pytest.raises(ConfigError, match=r"must lie in 1\.\.65535"):
-        choose_base_port(5, 65_530)
-    assert choose_base_port(1, None) >= 27_000
+        claim_ports(5, 65_530)
+
+
+def test_two_that_start_at_once_get_different_ports() -> None:
+    with claim_ports(1, None) as first, claim_ports(1, None) as second:
+        assert first.base >= 27_000
+        assert second.base > first.base
+        with pytest.raises(ConfigError, match=f"another devnet is starting on port {first.base}"):
+            claim_ports(1, first.base)
+    with claim_ports(1, first.base) as again:
+        assert again.base == first.base
 
 
 def test_keys_genesis_and_members(tmp_path: Path) -> None:
