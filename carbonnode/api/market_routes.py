@@ -20,9 +20,9 @@ EPOCH = dt.date(1970, 1, 1)
 
 
 class MarketView(msgspec.Struct, frozen=True):
-    """The market's day and state; sessions in ms of market time; the books that exist."""
+    """The market's day (null before the first) and state; its sessions in ms of market time; the books that exist."""
 
-    day: str
+    day: str | None
     state: str
     halted: bool
     sessions_ms: list[tuple[int, int]]
@@ -95,7 +95,8 @@ async def market(state: State) -> MarketView:
     context = context_of(state)
     day, phase, halted, *times = await _view(context, "market")
     books = await _view(context, "books")
-    return MarketView(date_of(day), phase, bool(halted), list(zip(times[::2], times[1::2], strict=True)), list(books))
+    sessions = list(zip(times[::2], times[1::2], strict=True))
+    return MarketView(date_of(day) if day else None, phase, bool(halted), sessions if day else [], list(books))
 
 
 @get("/v1/market/{book:str}", summary="A book's figures of the day", tags=["market"])

@@ -103,6 +103,7 @@ class FakeNode:
         self.news = asyncio.Event()
         self.queried: list[tuple[str, str, tuple[Value, ...], bytes, int | None]] = []
         self.explode = False
+        self.answers = dict(MARKET)
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
@@ -237,9 +238,9 @@ class FakeNode:
             if view == "close_of":
                 return ViewResult(self.height, Status.OK, "", to_wire((1, 2, 1, 2, 10, 20, 1) if args[1] == 20411 else ()), 5)
             key = (view, *(str(arg) for arg in args[:1]))
-            if key not in MARKET:
+            if key not in self.answers:
                 return ViewResult(self.height, Status.ABORT, "TRADE-NO-BOOK", None, 5)
-            return ViewResult(self.height, Status.OK, "", to_wire(MARKET[key]), 5)
+            return ViewResult(self.height, Status.OK, "", to_wire(self.answers[key]), 5)
         return ViewResult(self.height, Status.OK, "", to_wire((100, 0)), 5)
 
     async def entity_of(self, key: bytes) -> str:

@@ -203,10 +203,13 @@ def test_private_views_see_the_signer_once_and_within_the_window(http: TestClien
     assert refused.headers["www-authenticate"] == "Carbonnode"
 
 
-def test_market_feed(http: TestClient[Litestar], node: Any, make_trade: Any) -> None:
+def test_market_feed(http: TestClient[Litestar], node: Any, make_trade: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert http.get("/v1/market").json() == {
         "day": "2025-11-19", "state": "open", "halted": False, "sessions_ms": [[1, 2], [3, 4]], "books": ["CEA-2024"]
     }  # fmt: skip
+    monkeypatch.setitem(node.answers, ("market",), (0, "closed", False, 0, 0, 0, 0))
+    before = http.get("/v1/market").json()
+    assert (before["day"], before["sessions_ms"]) == (None, [])
     assert http.get("/v1/market/CEA-2024").json()["upper_fen"] == 6815
     assert http.get("/v1/market/CEA-2024/depth").json()["asks"] == [{"price_fen": 6210, "quantity_t": 7}]
     check_problem(http.get("/v1/market/QQQ-2024"), 404, "not-found")

@@ -1,9 +1,9 @@
 """The command line: help with an example everywhere, one JSON document, exit statuses, no stack trace for a user's mistake."""
 
 import json
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,15 +64,16 @@ def test_every_group_suggests_the_nearest_name() -> None:
 
 
 def test_help_comes_at_once_and_loads_no_network_library() -> None:
-    """Only the daemon loads libp2p; help answers quickly (the best of three, for the machine may be busy)."""
+    """Only the daemon loads libp2p; help costs less than 0.3 s (processor time, the best of three, for the machine may be busy)."""
     code = "import sys; from carbonnode.cli.main import run; run(['--help']); assert not {'libp2p', 'trio', 'litestar', 'rich'} & set(sys.modules), 'heavy'"
     times = []
     for _ in range(3):
-        start = time.monotonic()
+        before = os.times()
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
-        times.append(time.monotonic() - start)
+        after = os.times()
+        times.append(after.children_user + after.children_system - before.children_user - before.children_system)
         assert done.returncode == 0, done.stderr
-    assert min(times) < 1.0
+    assert min(times) < 0.3
 
 
 def test_voucher_check(capsys: pytest.CaptureFixture[str]) -> None:
