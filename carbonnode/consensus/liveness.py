@@ -28,8 +28,12 @@ def deadline_ms(core: Core) -> int | None:
         return None
     if primary_lost is not None:
         return max(primary_lost, core.view_entered_ms) + core.tuning.unreachable_ms
-    if core.ordered >= core.high or core.syncing:
-        return None  # the window is full of ordered blocks, or we lag: not the primary's doing
+    if core.syncing:
+        return None  # we lag: not the primary's doing
+    if core.ordered >= core.high:
+        # The window is full of ordered blocks: not the primary's doing either. But a member that went to a later view alone may be the one whose
+        # execution is missing, and only a view change brings it back (found by the simulator): so the longest patience, not an endless one.
+        return core.progress_ms + core.epoch.parameters.max_timeout_ms
     if _work_waits(core):
         return _waiting_since(core) + timeout
     return core.progress_ms + core.epoch.parameters.idle_block_ms + timeout

@@ -42,6 +42,7 @@ def test_larger_networks_with_all_the_villains_they_tolerate(replicas: int, byza
         (1132, 4, 1, 6_000, False),  # a height ordered in an earlier view lacked votes in this one, and nobody asked for them
         (3001, 4, 0, 8_000, True),  # a follower's own sync overtook a block that waited for the disk
         (7130, 4, 0, 8_000, True),  # the same, with overlays dropped under it
+        (30196, 4, 0, 4_000, False),  # a full window, its missing voter alone in a later view
         (2, 5, 1, 3_000, True),  # transactions known from a fallen proposal were nobody's to propose again
     ],
 )
