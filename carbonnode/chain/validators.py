@@ -71,6 +71,14 @@ class ValidatorSet:
                 return index
         return None
 
+    def index_of_name(self, name: str) -> int | None:
+        """The index of the member with this name, or None."""
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, int]:
+        return {validator.name: index for index, validator in enumerate(self.validators)}
+
     def primary(self, view: int) -> int:
         """The index of the view's primary: round robin."""
         return view % len(self)

@@ -146,9 +146,12 @@ class EpochEntered(Action, frozen=True):
 
 
 class Blame(Action, frozen=True):
-    """A message broke the protocol and was refused: count it against the peer (index in the current epoch; None if it isn't a member), score it."""
+    """A message broke the protocol and was refused: count it against the peer, score it. No honest validator is ever blamed (checked by the simulator).
 
-    peer: int | None
+    `peer` is the validator's name, as indices change meaning when an epoch begins; None: the peer isn't a member of the epoch.
+    """
+
+    peer: str | None
     code: str
     detail: str
 

@@ -207,7 +207,9 @@ class Core:
 
     def blame(self, peer: int | None, violation: PeerViolation) -> None:
         """A peer broke the protocol: refuse and count it."""
-        self.out.emit(Blame(peer, violation.code, str(violation)))
+        validators = self.epoch.validators
+        name = validators[peer].name if peer is not None and 0 <= peer < len(validators) else None
+        self.out.emit(Blame(name, violation.code, str(violation)))
 
     def report(self, evidence: Evidence) -> bool:
         """Whether this evidence is new; the bound keeps a flood of it from filling memory."""

@@ -127,6 +127,10 @@ class Replica:
             return core.next_epoch.validators
         return None
 
+    def index_of(self, name: str) -> int | None:
+        """A validator's index in the epoch this replica is in, by its name: what `Received.sender` means."""
+        return self._core.epoch.validators.index_of_name(name)
+
     def state(self) -> ReplicaView:
         """Where this replica stands."""
         core = self._core

@@ -36,6 +36,10 @@ class ReplicaPort(Protocol):
         """One event in, actions out."""
         ...
 
+    def index_of(self, name: str) -> int | None:
+        """A validator's index in the epoch that the replica is in."""
+        ...
+
 
 class Observer(Protocol):
     """Hears what the driver does, for logs, metrics and status; it must not fail nor block."""
@@ -178,8 +182,8 @@ class Driver:
         return self._others
 
     def index_of(self, name: str) -> int | None:
-        """A validator's index in the current epoch by its node name."""
-        return self._peers.get(name)
+        """A validator's index by its node name, in the epoch that the replica is in: its `EpochEntered` may still wait for the disk."""
+        return self._replica.index_of(name)
 
     # -- events in ----------------------------------------------------------------------------------------------------------------------
 
@@ -323,8 +327,8 @@ class Driver:
         self._observer.alarm(action.code, action.detail)
 
     def _blame(self, action: act.Blame) -> None:
-        if action.peer is not None and action.peer < len(self.epoch.validators):
-            self._observer.blame(self.epoch.validators[action.peer].name, VIOLATION_POINTS, f"{action.code}: {action.detail}")
+        if action.peer is not None:
+            self._observer.blame(action.peer, VIOLATION_POINTS, f"{action.code}: {action.detail}")
 
     def _use_epoch(self, config: EpochConfig) -> None:
         if config.epoch < self.epoch.epoch:

@@ -203,7 +203,16 @@ class Checks:
             self.world.violation(f"node {node} raised the alarm {code} without cause")
 
     def blamed(self, node: int, action: act.Blame) -> None:
-        """Peers that were refused."""
-        if self.honest(node):
-            self.blames[action.code] += 1
-            self.world.note(f"n{node} refuses: {action.detail}")
+        """A peer was refused: never an honest one, not even for what it handed on, or honest validators would ban each other."""
+        if not self.honest(node):
+            return
+        self.blames[action.code] += 1
+        self.world.note(f"n{node} refuses: {action.detail}")
+        accused = next((number for number, member in self.world.execution.members.items() if member.name == action.peer), None)
+        if accused is not None and self.honest(accused):
+            self.world.violation(f"node {node} blames the honest node {accused}: {action.code}: {action.detail}")
+
+    def unsigned(self, node: int, source: int, message: Message) -> None:
+        """A signature didn't verify: the link's peer is blamed for it, so no honest one may ever send such a message."""
+        if self.honest(node) and self.honest(source):
+            self.world.violation(f"node {node} can't verify the {type(message).__name__} that the honest node {source} sent")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from carbonnode.chain.batch import Batch
+from carbonnode.chain.validators import ValidatorSet
 from carbonnode.consensus import actions as act
 from carbonnode.consensus import events as ev
 from carbonnode.consensus.config import StableState
@@ -40,6 +41,8 @@ class _Memory:
     replica: Replica
     started_ms: int
     clock_base: int
+    validators: ValidatorSet
+    """Whom indices in `Send` mean: the epoch of the last `EpochEntered`, as in the node's driver."""
     timers: dict[str, int] = field(default_factory=dict)
     overlays: dict[int, Block] = field(default_factory=dict)
     queue: list[act.Execute] = field(default_factory=list)
@@ -87,7 +90,7 @@ class SimNode:
             act.RequestSync: self._request_sync,
             act.ReportEvidence: self._evidence,
             act.ViewEntered: lambda action: self.checks.view_entered(self.number, action.epoch, action.view),
-            act.EpochEntered: lambda _: None,
+            act.EpochEntered: self._epoch_entered,
             act.Blame: lambda action: self.checks.blamed(self.number, action),
             act.Alarm: lambda action: self.checks.alarm(self.number, action.code),
         }
@@ -132,7 +135,7 @@ class SimNode:
             return
         self.lost_votes = False
         self.checks.recovered(self.number, journal)
-        self.memory = _Memory(replica, world.now, world.dice.below(100_000))
+        self.memory = _Memory(replica, world.now, world.dice.below(100_000), block.following.validators)
         world.note(f"n{self.number} starts at height {block.height}")
         self.checks.started(self.number, block)
         self.give(ev.Start(now_ms=self.clock_ms, wall_ms=self.wall_ms))
@@ -180,7 +183,7 @@ class SimNode:
         """Tell the replica that a validator's process came or went."""
         if self.memory is None:
             return
-        index = self.tip.following.validators.index_of(other.signer.public_key)
+        index = self.memory.validators.index_of(other.signer.public_key)
         if index is None:
             return
         if other.up:
@@ -241,17 +244,23 @@ class SimNode:
         epoch = getattr(message, "epoch", None)
         if epoch is not None and not isinstance(message, Status):
             validators = memory.replica.validators_of(epoch)
-            if validators is None or not verify_signed(message, validators, self.world.chain_id, self.world.ring.verify):
+            if validators is None:
+                return
+            if not verify_signed(message, validators, self.world.chain_id, self.world.ring.verify):
+                self.checks.unsigned(self.number, source, message)
                 return
         self.world.note(f"n{source} -> n{self.number}  {describe(message)}")
-        sender = self._validators().index_of(self.peers[source].signer.public_key)
+        sender = memory.replica.index_of(self.world.execution.members[source].name)
         self.give(ev.Received(now_ms=self.clock_ms, wall_ms=self.wall_ms, sender=sender, message=message))
 
-    def _validators(self) -> Any:
+    def _epoch_entered(self, action: act.EpochEntered) -> None:
         assert self.memory is not None
-        validators = self.memory.replica.validators_of(self.memory.replica.state().epoch)
-        assert validators is not None
-        return validators
+        changed = self.memory.validators is not action.config.validators
+        self.memory.validators = action.config.validators
+        if changed:
+            for peer in self.peers.values():
+                if peer is not self and not peer.up:
+                    self.link_changed(peer)
 
     def admit(self, wire_hash: bytes) -> None:
         """A transaction reached this node, from a client or a peer."""
@@ -302,13 +311,15 @@ class SimNode:
     # ---- actions: links
 
     def _broadcast(self, action: act.Broadcast) -> None:
-        for validator in self._validators().validators:
+        assert self.memory is not None
+        for validator in self.memory.validators.validators:
             peer = self.by_key(validator.consensus_key)
             if peer is not self:
                 self.transmit(peer, action.message)
 
     def _send(self, action: act.Send) -> None:
-        self.transmit(self.by_key(self._validators()[action.to].consensus_key), action.message)
+        assert self.memory is not None
+        self.transmit(self.by_key(self.memory.validators[action.to].consensus_key), action.message)
 
     def by_key(self, key: bytes) -> "SimNode":
         """The node of a validator."""
