@@ -49,6 +49,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The most that is coalesced into one write: above 64 KB concurrent writers interleave in py-libp2p."""
     ban_score: int = 100
     """Score at which a peer is dropped and refused for `ban_ms`."""
+    first_ban_ms: int = 2_000
+    """A peer's first ban; each further one is twice as long, up to `ban_ms`."""
     ban_ms: int = 60_000
 
 

@@ -18,6 +18,8 @@ from carbonnode.network.wire import Frame, FrameKind, FrameParser
 
 _RTT_WEIGHT = 0.3
 _PING = Struct("!d")
+_PINGS_KEPT = 256
+"""Unanswered heartbeats remembered; a link with that many has been silent for minutes."""
 
 
 def stream_caps(config: NetworkConfig) -> tuple[dict[int, int], ...]:
@@ -73,6 +75,7 @@ class Link:
             )
             for number in StreamId
         )
+        self._pings: dict[bytes, float] = {}
         self._scope = trio.CancelScope()
         self._reason = ""
 
@@ -159,7 +162,7 @@ class Link:
         awake_since = trio.current_time()
         while True:
             before = trio.current_time()
-            self._lanes[StreamId.CONSENSUS].send_first(FrameKind.PING, _PING.pack(before))
+            self._ping(before)
             await trio.sleep(interval)
             now = trio.current_time()
             if now - before > 2 * interval + 0.5:
@@ -170,10 +173,18 @@ class Link:
             if silent > dead_after:
                 self.close(CloseReason.SILENT)
 
+    def _ping(self, now: float) -> None:
+        payload = _PING.pack(now)
+        self._pings[payload] = now
+        if len(self._pings) > _PINGS_KEPT:
+            del self._pings[next(iter(self._pings))]
+        self._lanes[StreamId.CONSENSUS].send_first(FrameKind.PING, payload)
+
     def _take_pong(self, payload: bytes) -> None:
-        (sent,) = _PING.unpack(payload)
-        rtt_ms = (trio.current_time() - sent) * 1000
-        if not 0 <= rtt_ms <= self._config.dead_after_ms * 10:
+        """An answer may be minutes late: either side may have been stopped meanwhile, and that is nobody's fault."""
+        sent = self._pings.pop(payload, None)
+        if sent is None:
             raise PeerViolation("a heartbeat answer that was never asked for", code="bad-frame")
+        rtt_ms = (trio.current_time() - sent) * 1000
         old = self.handle.rtt_ms
         self.handle.rtt_ms = rtt_ms if old < 0 else old + _RTT_WEIGHT * (rtt_ms - old)

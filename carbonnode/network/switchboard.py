@@ -49,7 +49,7 @@ class Switchboard:
     ) -> None:
         self.config = config
         self.counters = counters
-        self.standings = Standings(config.limits.ban_score, config.limits.ban_ms)
+        self.standings = Standings(config.limits.ban_score, config.limits.first_ban_ms, config.limits.ban_ms)
         self.peers: tuple[PeerAddress, ...] = config.peers
         self.dialling: set[bytes] = set()
         """Transport keys of peers that a dial of ours is on its way to."""

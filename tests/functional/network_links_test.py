@@ -208,7 +208,7 @@ async def test_blocking_and_unblocking_a_peer(town: Town) -> None:
 
 
 async def test_reported_faults_add_up_to_a_ban(town: Town) -> None:
-    a, on_a, b, on_b = await town.pair(limits=Limits(ban_ms=1_500))
+    a, on_a, b, on_b = await town.pair(limits=Limits(first_ban_ms=1_500))
     a.report("b", 60, "three bad signatures")
     a.report("b", 60, "three more")
     await on_a.until(lambda: ("b", "violation") in on_a.downs)
