@@ -20,7 +20,8 @@ from carbonnode.sim.trace import describe
 from carbonnode.sim.world import WALL_START_MS, World
 
 _RETRY_MS = 40
-_CUT_EVERY = 4
+_SYNC_EVERY = 8
+"""Blocks between two syncs of block store and state: as in the node a whole window, so that a loss of power takes a window of them."""
 _FOLLOW_MS = 700
 
 
@@ -453,12 +454,12 @@ class SimNode:
         if self.memory is not None:
             self.memory.proposed.pop(block.height, None)
         count = len(self.disk.blocks)
-        self.later(self.world.dice.between(0, 4 * self.speeds.fsync_ms), lambda: self._synced_blocks(count))
+        if count % _SYNC_EVERY == 0:
+            self._synced_blocks(count)
 
     def _synced_blocks(self, count: int) -> None:
         self.disk.synced_blocks = max(self.disk.synced_blocks, count)
-        if count % _CUT_EVERY == 0:
-            self.disk.cut_below(self.disk.synced_blocks - 1)
+        self.disk.cut_below(self.disk.synced_blocks - 1)
 
     def _discard(self, _action: act.DiscardOverlays) -> None:
         assert self.memory is not None

@@ -43,6 +43,7 @@ def test_larger_networks_with_all_the_villains_they_tolerate(replicas: int, byza
         (3001, 4, 0, 8_000, True),  # a follower's own sync overtook a block that waited for the disk
         (7130, 4, 0, 8_000, True),  # the same, with overlays dropped under it
         (30196, 4, 0, 4_000, False),  # a full window, its missing voter alone in a later view
+        (686, 4, 0, 3_000, False),  # power took a window of blocks: certificates far above what was left got an honest node refused and blamed
         (2, 5, 1, 3_000, True),  # transactions known from a fallen proposal were nobody's to propose again
     ],
 )

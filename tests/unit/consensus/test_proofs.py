@@ -6,9 +6,11 @@ import msgspec
 import pytest
 
 from carbonnode.chain.batch import NULL_BATCH
+from carbonnode.chain.genesis import Parameters
 from carbonnode.consensus import messages as msg
 from carbonnode.consensus.proofs import VerifyCache, check_certificate, check_new_view, check_prepared, check_view_change, outcome
 from carbonnode.errors import PeerViolation
+from carbonnode.node.pipeline import SYNC_EVERY_BLOCKS
 from tests.unit.consensus.lab import Lab
 
 D = b"d" * 32
@@ -62,7 +64,7 @@ def test_each_certificate_in_a_view_change_is_checked(lab: Lab) -> None:
     cases = [
         lab.view_change(2, 0),
         lab.view_change(2, 1, (lab.proof(3, D),), good),
-        lab.view_change(2, 1, (lab.proof(4 + window, D),), good),
+        lab.view_change(2, 1, (lab.proof(4 + 2 * window, D),), good),
         lab.view_change(2, 1, (lab.proof(5, D), lab.proof(4, D)), good),
         lab.view_change(2, 1, (lab.proof(4, D), lab.proof(4, D)), good),
         lab.view_change(2, 1, (lab.proof(4, D, view=1),), good),
@@ -73,6 +75,13 @@ def test_each_certificate_in_a_view_change_is_checked(lab: Lab) -> None:
     for change in cases:
         with pytest.raises(PeerViolation):
             check_view_change(change, lab.epoch, lab.chain_id, lab.ring.verify)
+
+
+def test_a_replica_that_lost_a_window_of_blocks_but_no_promise_is_believed(lab: Lab) -> None:
+    # Power loss takes blocks that weren't synced, at most a window of them: its certificates then lie up to two windows above what it holds.
+    change = lab.view_change(2, 1, (lab.proof(3 + 2 * lab.parameters.window, D),), lab.certificate(3, H))
+    check_view_change(change, lab.epoch, lab.chain_id, lab.ring.verify)
+    assert SYNC_EVERY_BLOCKS <= Parameters().window
 
 
 def test_the_outcome_takes_the_highest_view_and_fills_gaps_with_null_requests(lab: Lab) -> None:
