@@ -71,6 +71,7 @@ class NodeProcess:
     def __init__(self, directory: NodeDirectory, environment: Mapping[str, str]) -> None:
         self._directory = directory
         self._environment = environment
+        self._clock = SystemClock.from_environment(environment)
         self._stop = asyncio.Event()
         self._fault: BaseException | None = None
 
@@ -102,6 +103,8 @@ class NodeProcess:
         keys = self._directory.keys(config, self._environment)
         check_membership(config, genesis, keys.consensus.public_key, keys.transport.public_key)
         log.info("starting", role=config.node.role, chain=genesis.chain_id, pid=os.getpid())
+        if self._clock.offset_ms:
+            log.warning("the wall clock is set wrong on purpose", offset_ms=self._clock.offset_ms)
         if config.node.role == "user":
             await self._run_user(config, genesis, keys, data, log, stack)
         else:
@@ -121,11 +124,11 @@ class NodeProcess:
         if config.node.record:
             recorder = FileRecorder(self._directory.log_path.with_name("consensus.ndjson"))
             stack.callback(recorder.close)
-        around = Surroundings(config, genesis, keys.consensus, SystemClock(), crash, log, NodeMetrics(), self._fatal, recorder)
+        around = Surroundings(config, genesis, keys.consensus, self._clock, crash, log, NodeMetrics(), self._fatal, recorder)
         node = ValidatorNode(around, Stores(data.path, blocks, journal), executor)
         await node.open()
         trust = self._directory.trust(config, genesis)
-        identity = self._own_identity(config, keys, trust, SystemClock())
+        identity = self._own_identity(config, keys, trust, self._clock)
         network = self._network(config, genesis, keys, trust, node.peering, log)
         node.connect(network)
         relay = UserRelay(node)
@@ -153,12 +156,12 @@ class NodeProcess:
         return identity
 
     def _network(self, config: NodeConfig, genesis: Genesis, keys: NodeKeys, trust: TrustStore, peering: Peering, log: Logger) -> Network:
-        verify = make_verifier(trust, SystemClock().wall_ms, lambda who: log.error("certificate expired", peer=who.name))
+        verify = make_verifier(trust, self._clock.wall_ms, lambda who: log.error("certificate expired", peer=who.name))
         return Network(network_config(config, genesis), keys.transport_seed, self._directory.certificate(), verify, peering)
 
     async def _run_user(self, config: NodeConfig, genesis: Genesis, keys: NodeKeys, data: DataDirectory, log: Logger, stack: AsyncExitStack) -> None:
         kv = stack.enter_context(LevelKV.open(data.blocks, SpaceGuard(data.blocks, config.storage.reserve_bytes)))
-        clock, trust = SystemClock(), self._directory.trust(config, genesis)
+        clock, trust = self._clock, self._directory.trust(config, genesis)
         identity = self._own_identity(config, keys, trust, clock)
         metrics = NodeMetrics()
         node = UserNode(genesis, UserStore(kv, genesis, identity.organisation), log, metrics, self._fatal)

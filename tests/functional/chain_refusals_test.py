@@ -95,6 +95,7 @@ def test_another_genesis_is_refused_and_nothing_is_touched(network: ToyNetwork) 
 def test_a_lost_database_file_is_named_with_the_remedy(network: ToyNetwork) -> None:
     node = network.validators[3]
     assert node.kill(signal.SIGTERM) == 0
+    network.ruined.add(node.name)
     for path in (node.directory.data_path / "blocks").glob("MANIFEST-*"):
         path.unlink()
     node.start()

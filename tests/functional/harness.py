@@ -1,7 +1,7 @@
 """A network of real node processes on loopback with a toy contract, for tests that kill, restart and compare them.
 
 Everything lies in one directory. Processes are ended by their own ids; ports are free ones; waits are for conditions, with a deadline and a
-message that says what was waited for.
+message that says what was waited for. `down` ends a network and holds what its nodes left on disk against `checkers`.
 """
 
 import os
@@ -26,6 +26,8 @@ from carbonnode.chain.validators import Validator
 from carbonnode.identity import CertificateAuthority, NodeRequest, Strength, create_authority, create_node_keys
 from carbonnode.node.config import ApiSection, KeysSection, NetworkSection, NodeConfig, NodeSection, PeerSection
 from carbonnode.node.directory import NodeDirectory
+from tests.functional import checkers
+from tests.functional.proxy import FaultyLinks
 
 HOST = "127.0.0.1"
 DOMAIN = "test.carbonnode.example"
@@ -33,7 +35,9 @@ PASSPHRASE = "functional test"  # noqa: S105 - keys of a throw-away network
 DAY_MS = 86_400_000
 START = "import sys; from pathlib import Path; from carbonnode.app import run_node; sys.exit(run_node(Path(sys.argv[1])))"
 VALIDATORS = (("super-1", "super", "EXCHANGE-1"), ("super-2", "super", "REGISTRY-1"), ("coordination-1", "coordination", "AUTHORITY-1"),
-              ("coordination-2", "coordination", "VERIFIER-1"))
+              ("coordination-2", "coordination", "VERIFIER-1"), ("super-3", "super", "EXCHANGE-2"), ("coordination-3", "coordination", "AUTHORITY-2"),
+              ("coordination-4", "coordination", "VERIFIER-2"))
+"""A network has the first so many of these."""
 
 TOY = '''"""Accounts of a toy currency: what is made once moves about and never changes in sum."""
 
@@ -159,6 +163,16 @@ class NodeHandle:
         self.process.send_signal(number)
         return self.ended()
 
+    def pause(self) -> None:
+        """SIGSTOP: it lives, holds its links, and does nothing until `resume`."""
+        assert self.process is not None, f"{self.name} doesn't run"
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        assert self.process is not None, f"{self.name} doesn't run"
+        self.process.send_signal(signal.SIGCONT)
+
     def ended(self, timeout_s: float = 30.0) -> int:
         """Wait for the process to end by itself."""
         assert self.process is not None, f"{self.name} doesn't run"
@@ -198,23 +212,40 @@ class NodeHandle:
 
 
 class ToyNetwork:
-    """Validators (and user nodes) with the toy contract."""
+    """Validators (and user nodes) with the toy contract. Through `links`, if given, validators dial each other."""
 
-    def __init__(self, directory: Path, *, parameters: Parameters | None = None, users: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        parameters: Parameters | None = None,
+        users: Sequence[tuple[str, str]] = (),
+        validators: int = 4,
+        links: FaultyLinks | None = None,
+    ) -> None:
         self.directory = directory
+        self.links = links
+        self.suspects: set[str] = set()
+        """Nodes that a test makes misbehave: others may blame and ban them, and nothing they did is checked."""
+        self.ruined: set[str] = set()
+        """Nodes whose stores a test destroyed."""
+        self.holders: set[bytes] = {BANK.public_key}
+        """Keys that a transfer of this network named: no other key holds anything."""
         self.nodes: dict[str, NodeHandle] = {}
         self._passphrase = directory / "passphrase"
         self._nonce = 0
         directory.mkdir(parents=True, exist_ok=True)
         self._passphrase.write_text(PASSPHRASE + "\n")
-        members = [*VALIDATORS, *((name, "user", organisation) for name, organisation in users)]
+        voters = VALIDATORS[:validators]
+        members = [*voters, *((name, "user", organisation) for name, organisation in users)]
         now_ms = time.time_ns() // 1_000_000
         authority = create_authority("test CA", now_ms - DAY_MS, now_ms + 30 * DAY_MS)
         self.authority = authority
         keys = {name: create_node_keys(directory / name / "keys", PASSPHRASE, strength=Strength.THROW_AWAY) for name, _, _ in members}
-        validators = tuple(Validator(name, role, keys[name][0].public_key, keys[name][1].public_key) for name, role, _ in VALIDATORS)
+        self.keys = keys
+        electorate = tuple(Validator(name, role, keys[name][0].public_key, keys[name][1].public_key) for name, role, _ in voters)
         self.genesis = Genesis(
-            network="toy", time_ms=now_ms, validators=validators, ca_roots=(authority.certificate_pem.decode(),),
+            network="toy", time_ms=now_ms, validators=electorate, ca_roots=(authority.certificate_pem.decode(),),
             contracts=(ContractSource("identity", IDENTITY), ContractSource("toy", TOY)), calls=(Call("toy", "start", (BANK.public_key, SUPPLY)),),
             parameters=parameters, test_clock=True,
         )
@@ -235,7 +266,7 @@ class ToyNetwork:
         )
         handle = self.nodes[name]
         peers = tuple(
-            PeerSection(name=v.name, host=HOST, port=self.nodes[v.name].peer_port, transport_key=v.transport_key.hex())
+            PeerSection(name=v.name, host=HOST, port=self._dialled(name, v.name), transport_key=v.transport_key.hex())
             for v in self.genesis.validators.validators if v.name != name
         )
         config = NodeConfig(
@@ -245,6 +276,11 @@ class ToyNetwork:
             keys=KeysSection(passphrase_file=str(self._passphrase)),
         )
         handle.directory.create(config, self.genesis.to_json(), certificate)
+
+    def _dialled(self, source: str, target: str) -> int:
+        """The port at which one node dials another."""
+        port = self.nodes[target].peer_port
+        return port if self.links is None else self.links.route(source, target, port)
 
     # -- processes ----------------------------------------------------------------------------------------------------------------------
 
@@ -266,16 +302,18 @@ class ToyNetwork:
             self.wait(f"{name} to answer", self.nodes[name].answers)
 
     def down(self) -> None:
-        """End every process that runs; a node that doesn't stop by itself within 20 s is killed."""
+        """End every process that runs; a node that doesn't stop by itself within 20 s is killed. Then check what all of them left."""
         running = self.running
         for node in running:
             if node.process is not None and node.process.poll() is None:
                 node.process.terminate()
+                node.resume()
         for node in running:
             try:
                 node.ended(20.0)
             except subprocess.TimeoutExpired:
                 node.kill()
+        checkers.check_stopped(self)
 
     def wait(self, what: str, condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
         """`wait_for`, with the logs of all nodes in the message."""
@@ -293,6 +331,7 @@ class ToyNetwork:
 
     def transfer(self, sender: KeySigner, to: bytes, amount: int, height: int = 0) -> Transaction:
         """A signed transfer, valid for 500 blocks from `height`."""
+        self.holders.add(to)
         return self.sign(sender, Call("toy", "transfer", (to, amount)), height)
 
     def sign(self, sender: KeySigner, call: Call, height: int = 0) -> Transaction:
@@ -302,10 +341,11 @@ class ToyNetwork:
         body = Body(self.genesis.chain_id, sender.public_key, nonce, height + 500, 200_000, (call,))
         return Transaction.sign(body, sender)
 
-    def submit(self, node: NodeHandle, transactions: Sequence[Transaction]) -> list[dict[str, Any]]:
+    def submit(self, node: NodeHandle, transactions: Sequence[Transaction], client: httpx.Client | None = None) -> list[dict[str, Any]]:
         """Submit in one call; the answers."""
         body = encode([tx.raw for tx in transactions])
-        answer = httpx.post(f"{node.url}/v1/transactions/batch", content=body, headers={"content-type": "application/msgpack"}, timeout=30.0)
+        post, timeout_s = (httpx.post, 30.0) if client is None else (client.post, 5.0)
+        answer = post(f"{node.url}/v1/transactions/batch", content=body, headers={"content-type": "application/msgpack"}, timeout=timeout_s)
         assert answer.status_code == 200, answer.text
         results: list[dict[str, Any]] = answer.json()["results"]
         return results
@@ -328,10 +368,10 @@ class ToyNetwork:
         result: list[dict[str, Any]] = self.wait(f"{len(transactions)} transactions to be final at {node.name}", done, timeout_s)
         return result
 
-    def query(self, node: NodeHandle, view: str, *args: object) -> Any:
-        """A view of the toy contract."""
+    def query(self, node: NodeHandle, view: str, *args: object, height: int | None = None) -> Any:
+        """A view of the toy contract, at the last certified height or at this one."""
         shown = [{"hex": arg.hex()} if isinstance(arg, bytes) else arg for arg in args]
-        answer = httpx.post(f"{node.url}/v1/contracts/toy/{view}", json={"args": shown}, timeout=10.0)
+        answer = httpx.post(f"{node.url}/v1/contracts/toy/{view}", json={"args": shown, "height": height}, timeout=10.0)
         assert answer.status_code == 200, answer.text
         return answer.json()["value"]
 
