@@ -124,7 +124,7 @@ class Handshake:
     def receive(self, kind: int, payload: bytes) -> list[Frame]:
         """Take one frame; returns what to send."""
         if kind == FrameKind.REFUSED:
-            raise RefusedByPeer(_read_refusal(payload))
+            raise RefusedByPeer(read_refusal(payload))
         step = self._table.get((self._state, kind))
         if step is None:
             raise PeerViolation(f"frame kind {kind} came in handshake state {self._state.name}", code=RefusalCode.BAD_HANDSHAKE)
@@ -181,7 +181,8 @@ def refusal_frame(code: str, message: str) -> Frame:
     return FrameKind.REFUSED, msgspec.json.encode(Refusal(code, message[: MAX_REFUSAL_BYTES // 8]))
 
 
-def _read_refusal(payload: bytes) -> Refusal:
+def read_refusal(payload: bytes) -> Refusal:
+    """What a REFUSED frame says."""
     try:
         return msgspec.json.decode(payload, type=Refusal)
     except msgspec.DecodeError:

@@ -9,6 +9,7 @@ from libp2p.network.stream.net_stream import NetStream
 
 from carbonnode.errors import PeerViolation
 from carbonnode.network.config import NetworkConfig
+from carbonnode.network.handshake import MAX_REFUSAL_BYTES, read_refusal
 from carbonnode.network.lane import Lane, StalledError
 from carbonnode.network.peer import CloseReason
 from carbonnode.network.requests import FAILURE_BYTES, REQUEST_OVERHEAD, RESPONSE_OVERHEAD, well_formed
@@ -26,7 +27,7 @@ def stream_caps(config: NetworkConfig) -> tuple[dict[int, int], ...]:
     """Frames admitted on each stream of a proven link."""
     limits = config.limits
     return (
-        {FrameKind.DATA: limits.max_frame_bytes, FrameKind.PING: _PING.size, FrameKind.PONG: _PING.size},
+        {FrameKind.DATA: limits.max_frame_bytes, FrameKind.PING: _PING.size, FrameKind.PONG: _PING.size, FrameKind.REFUSED: MAX_REFUSAL_BYTES},
         {FrameKind.DATA: limits.max_frame_bytes},
         {
             FrameKind.REQUEST: limits.max_request_bytes + REQUEST_OVERHEAD,
@@ -131,6 +132,8 @@ class Link:
         for kind, payload in frames:
             if kind == FrameKind.DATA:
                 data.append(payload)
+            elif kind == FrameKind.REFUSED:
+                self._refused(payload)
             elif len(payload) != _PING.size:
                 raise PeerViolation(f"a heartbeat of {len(payload)} bytes", code="bad-frame")
             elif kind == FrameKind.PING:
@@ -139,6 +142,11 @@ class Link:
                 self._take_pong(payload)
         if data:
             self._deliver(StreamId.CONSENSUS, data)
+
+    def _refused(self, payload: bytes) -> None:
+        """The dialling side may find only after our WELCOME that it keeps another link, or is stopping: that is no fault."""
+        self._board.refused_by_peer(self.handle.remote, read_refusal(payload))
+        self.close(CloseReason.REFUSED)
 
     def _take_bulk(self, frames: list[Frame]) -> None:
         self._deliver(StreamId.BULK, [payload for _, payload in frames])

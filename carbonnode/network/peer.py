@@ -51,6 +51,8 @@ class CloseReason(StrEnum):
     """The peer took no byte of a write for `write_stall_ms`."""
     VIOLATION = "violation"
     """The peer broke the protocol."""
+    REFUSED = "refused"
+    """The peer refused the link after all, as a dialling side may: it keeps another one, or is stopping."""
     REPLACED = "replaced"
     """A newer link to the same peer took over; no outage."""
     REVOKED = "revoked"

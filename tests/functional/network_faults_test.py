@@ -12,8 +12,9 @@ import pytest
 import pytest_asyncio
 from libp2p.exceptions import BaseLibp2pError
 
-from carbonnode.network import Channel, Limits, Network
+from carbonnode.network import Channel, Limits, Network, RefusalCode
 from carbonnode.network.doorman import PROTOCOLS
+from carbonnode.network.handshake import refusal_frame
 from carbonnode.network.wire import FrameKind, encode_frame, frame_header
 from tests.functional.network_harness import Member, Recorder, Town, address_of
 from tests.functional.network_rogue import Rogue, run_rogue
@@ -191,7 +192,7 @@ async def test_a_member_that_breaks_the_protocol_is_dropped_and_banned(town: Tow
         await rogue.streams[stream].write(data)
         await rogue.until_closed(rogue.streams[0])
 
-    a, on_a, seen = await _besiege(town, act, rogue_member)
+    a, on_a, seen = await _besiege(town, act, rogue_member, limits=Limits(first_ban_ms=60_000))
     assert seen.refused == ""
     await on_a.until(lambda: on_a.downs == [("rogue", "violation")])
     assert a.counters.bans == 1
@@ -203,6 +204,27 @@ async def test_a_member_that_breaks_the_protocol_is_dropped_and_banned(town: Tow
     target = address_of(Member(town, "a"), a)
     target = type(target)(name="a", host=target.host, port=target.port, transport_key=a.transport_key)
     assert (await asyncio.to_thread(run_rogue, rogue_member, target, again)).refused == "banned"
+
+
+async def test_a_dialler_that_refuses_after_the_welcome_is_no_rogue(town: Town) -> None:
+    """It may keep another link, or be stopping: two honest nodes that dialled at once banned each other for it."""
+    latecomer = Member(town, "late")
+
+    async def act(rogue: Rogue) -> None:
+        await rogue.join()
+        await rogue.streams[0].write(encode_frame(*refusal_frame(RefusalCode.DUPLICATE, "another link stays")))
+        await rogue.until_closed(rogue.streams[0])
+
+    a, on_a, seen = await _besiege(town, act, latecomer)
+    assert not seen.refused
+    await on_a.until(lambda: on_a.downs == [("late", "refused")])
+    assert a.counters.violations == 0
+    assert a.counters.bans == 0
+
+    async def again(rogue: Rogue) -> None:
+        await rogue.join()
+
+    assert not (await asyncio.to_thread(run_rogue, latecomer, seen.target, again)).refused
 
 
 async def test_a_second_handshake_stream_closes_the_connection(town: Town) -> None:
