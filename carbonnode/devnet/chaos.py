@@ -39,6 +39,8 @@ class Habits(msgspec.Struct, frozen=True):
     """How long a node armed with a crash point may live before it is killed from outside."""
     most_hits: int = 40
     """A crash point strikes when it is reached for the n-th time, n up to this."""
+    most_rare_hits: int = 1
+    """The same for a flush of the state, which comes once in some dozen blocks only."""
 
 
 class Chaos:
@@ -98,7 +100,7 @@ class Chaos:
     async def _strike_at(self, point: str) -> None:
         """Restart a validator so that it kills itself at a named point, wait for that, start it again."""
         node = self._rng.choice(self._nodes)
-        count = self._rng.randint(1, self._habits.most_hits)
+        count = self._rng.randint(1, self._habits.most_rare_hits if point.startswith("flush.") else self._habits.most_hits)
         await self._kill(node)
         process = start_node(self._layout, node, {CRASH_VARIABLE: f"{point}:{count}"})
         reached = await self._reached(process, point)
