@@ -2,12 +2,17 @@
 
 IEEE Std 3218-2022: 4.5 b (rules tracked), 4.4.4 b (rules set by the regulator), 7.5 a (alliance governance), 8.4 c, 8.9 a.
 A rule set holds from `from_ms` (inclusive) to `to_ms` (exclusive); `year` is the compliance year whose allocation it governs.
-The ledger reads `clock_offset_ms` (market time = block time + offset) and `decided` (what a vote decided, and from which height).
+The ledger reads `clock_offset_ms` (market time = block time + offset), `decided` (what a vote decided, and from which height) with `code` and
+`details`, and checks what is `submitted`; it answers through `ledger_report`.
 """
 
 AUTHORITY = 1
 ANY_MEMBER = 31
 MS_A_DAY = 86400000
+MAX_CODE_PARTS = 17
+CODE_HASH = 64
+LOCKED = 1000
+MAX_CHANGES = 100
 
 sets = Map(str, tuple)
 starts = Map(int, str)
@@ -19,7 +24,18 @@ sources = Map(str, str, str)
 closed_days = Map(int, bool)
 proposals = Map(int, tuple)
 votes = Map(int, str, bool)
+# number -> (height, kind, subject, key, value, note), as the ledger carries it out; the proposal behind it
 decided = Map(int, tuple)
+deciding = Map(int, int)
+# number -> the same for what is proposed and asks for the ledger's verdict; the proposal behind it
+submitted = Map(int, tuple)
+submitting = Map(int, int)
+# (entity/hash, part) -> text of a contract's source; entity/hash -> parts there, above LOCKED while a proposal names it
+code = Map(str, int, str)
+uploads = Map(str, int)
+# proposal -> changes of validators, or the arguments of a new contract's @init; proposal -> the ledger's last word
+details = Map(int, tuple)
+verdicts = Map(int, str)
 clock_offset_ms = Var(int)
 clock_height = Var(int)
 settings = Var(tuple)
@@ -102,7 +118,7 @@ def configure(test_clock: bool, epoch_blocks: int) -> None:
     genesis_only()
     require(epoch_blocks > 0, "RULES-EPOCH")
     settings.set((test_clock, epoch_blocks))
-    counters.set((0, 0))
+    counters.set((0, 0, 0))
     clock_offset_ms.set(0)
     clock_height.set(0)
 
@@ -149,25 +165,113 @@ def reopen_day(day: int) -> None:
     emit("CalendarChanged", day=day, trading=True)
 
 
-@export
-def propose(kind: str, subject: str, key: str, value: int, note: str) -> int:
-    """Propose a change: a rule set's number ("number"), a consensus parameter ("chain") or a contract version by source hash ("contract")."""
-    entity = call("identity", "authorise", ctx.sender, ANY_MEMBER)
-    require(kind == "number" or kind == "chain" or kind == "contract", "GOVERN-KIND")
-    if kind == "number":
-        read_number(subject, key)
+def member() -> str:
+    return call("identity", "authorise", ctx.sender, ANY_MEMBER)
+
+
+def enter_proposal(entity: str, kind: str, subject: str, key: str, value: int, reason: str) -> int:
     count = counters.get()
     proposal_id = count[0] + 1
-    counters.set((proposal_id, count[1]))
-    proposals[proposal_id] = (kind, subject, key, value, note, entity, 0, 0, "open", 0)
-    emit("Proposed", proposal=proposal_id, kind=kind, subject=subject, parameter=key, value=value, note=note)
+    submissions = count[2]
+    entry = (kind, subject, key, value, reason, entity, 0, 0, "open", 0)
+    proposals[proposal_id] = entry
+    if kind != "number":
+        submitted[submissions] = (0,) + order_of(proposal_id, entry)
+        submitting[submissions] = proposal_id
+        submissions += 1
+    counters.set((proposal_id, count[1], submissions))
+    emit("Proposed", proposal=proposal_id, kind=kind, subject=subject, parameter=key, value=value, note=reason)
     return proposal_id
+
+
+def order_of(proposal_id: int, p: tuple) -> tuple:
+    # What the ledger is told: (kind, subject, key, value, note).
+    if p[0] == "contract":
+        return (p[0], p[1], p[2], proposal_id, p[5] + "/" + p[2])
+    if p[0] == "validators":
+        return (p[0], p[1], p[2], proposal_id, "")
+    return (p[0], p[1], p[2], p[3], p[4])
+
+
+@export
+def propose(kind: str, subject: str, key: str, value: int, note: str) -> int:
+    """Propose a change: a rule set's number ("number") or a consensus parameter ("chain"). Returns the proposal's number."""
+    entity = member()
+    require(kind == "number" or kind == "chain", "GOVERN-KIND")
+    if kind == "number":
+        read_number(subject, key)
+    return enter_proposal(entity, kind, subject, key, value, note)
+
+
+@export
+def upload_code(source_hash: str, part: int, source: str) -> int:
+    """Put down part of a contract's source (blake2b-256 of all of it, in hex), from part 0 on; part 0 begins anew. Returns how many are there."""
+    entity = member()
+    require(len(source_hash) == CODE_HASH, "GOVERN-CODE-HASH")
+    require(len(source) > 0, "GOVERN-CODE-PART")
+    upload = entity + "/" + source_hash
+    have = uploads.get(upload, 0)
+    require(have < LOCKED, "GOVERN-CODE-LOCKED")
+    if part == 0:
+        drop_code(upload, have)
+        have = 0
+    require(part == have and part < MAX_CODE_PARTS, "GOVERN-CODE-PART")
+    code[upload, part] = source
+    uploads[upload] = part + 1
+    return part + 1
+
+
+def drop_code(upload: str, parts: int) -> None:
+    for i in range(parts):
+        del code[upload, i]
+    if upload in uploads:
+        del uploads[upload]
+
+
+@export
+def propose_contract(name: str, source_hash: str, args: tuple, reason: str) -> int:
+    """Propose the uploaded source as contract `name`: a new one, whose @init gets `args`, or the next version of an installed one."""
+    entity = member()
+    require(len(reason) > 0, "GOVERN-REASON")
+    upload = entity + "/" + source_hash
+    have = uploads.get(upload, 0)
+    require(have > 0, "GOVERN-CODE-MISSING")
+    require(have < LOCKED, "GOVERN-CODE-LOCKED")
+    uploads[upload] = LOCKED + have
+    if len(args) > 0:
+        details[counters.get()[0] + 1] = args
+    return enter_proposal(entity, "contract", name, source_hash, 0, reason)
+
+
+@export
+def propose_rollback(name: str, version: int, reason: str) -> int:
+    """Propose to bring an earlier version of a contract back; its state stays as it is."""
+    entity = member()
+    require(len(reason) > 0, "GOVERN-REASON")
+    require(version > 0, "GOVERN-VERSION")
+    return enter_proposal(entity, "rollback", name, "", version, reason)
+
+
+@export
+def propose_validators(changes: tuple, reason: str) -> int:
+    """Propose changes of the voting set: tuples ("add", name, role, consensus key, transport key), ("remove", name),
+    ("rotate", name, consensus key, transport key), or ("set", ...) as "add" for each member of a set that replaces the whole one."""
+    entity = member()
+    require(len(reason) > 0, "GOVERN-REASON")
+    require(len(changes) > 0 and len(changes) <= MAX_CHANGES, "GOVERN-CHANGES")
+    subject = ""
+    for change in changes:
+        require(len(change) == 5 and (change[0] == "add" or change[0] == "set") or len(change) == 4 and change[0] == "rotate"
+                or len(change) == 2 and change[0] == "remove", "GOVERN-CHANGE")
+        subject = subject + ("" if subject == "" else " ") + change[0] + ":" + change[1]
+    details[counters.get()[0] + 1] = changes
+    return enter_proposal(entity, "validators", subject, "", 0, reason)
 
 
 @export
 def vote(proposal_id: int, accept: bool) -> str:
     """Vote as a member; above two thirds of the members it is adopted and takes effect at an epoch's start. Returns its state."""
-    entity = call("identity", "authorise", ctx.sender, ANY_MEMBER)
+    entity = member()
     p = proposals.get(proposal_id, ())
     require(len(p) == 10, "GOVERN-NO-PROPOSAL")
     require(p[8] == "open", "GOVERN-DECIDED")
@@ -180,15 +284,22 @@ def vote(proposal_id: int, accept: bool) -> str:
     effective = 0
     if 3 * yes > 2 * members:
         state = "adopted"
-        effective = enact(p)
+        effective = enact(proposal_id, p)
     elif 3 * no >= members:
         state = "rejected"
+        close_proposal(p)
     proposals[proposal_id] = (p[0], p[1], p[2], p[3], p[4], p[5], yes, no, state, effective)
     emit("Voted", proposal=proposal_id, accept=accept, state=state, effective_height=effective)
     return state
 
 
-def enact(p: tuple) -> int:
+def close_proposal(p: tuple) -> None:
+    if p[0] == "contract":
+        upload = p[5] + "/" + p[2]
+        drop_code(upload, uploads.get(upload, LOCKED) - LOCKED)
+
+
+def enact(proposal_id: int, p: tuple) -> int:
     # The second epoch boundary from here: far enough for the water-mark window, whatever the height within the epoch.
     epoch = settings.get()[1]
     effective = (ctx.height // epoch + 2) * epoch
@@ -197,9 +308,35 @@ def enact(p: tuple) -> int:
         numbers[p[1], p[2]] = (value_now(old), p[3], effective)
         try_call("matching", "rules_change", effective)
     count = counters.get()
-    decided[count[1]] = (effective, p[0], p[1], p[2], p[3], p[4])
-    counters.set((count[0], count[1] + 1))
+    decided[count[1]] = (effective,) + order_of(proposal_id, p)
+    deciding[count[1]] = proposal_id
+    counters.set((count[0], count[1] + 1, count[2]))
     return effective
+
+
+@export
+def ledger_report(what: str, n: int, problem: str, height: int) -> None:
+    """What became of a proposal ("checked") or a decision ("scheduled" for a height, "done"); told by the ledger itself, a block later.
+
+    An empty problem is good news. A proposal that can't be carried out is closed before anybody else votes on it.
+    """
+    # Nobody can sign for the contract itself, and it never calls itself.
+    require(ctx.caller == ctx.self, "GOVERN-LEDGER-ONLY")
+    proposal_id = submitting[n] if what == "checked" else deciding[n]
+    p = proposals[proposal_id]
+    state = p[8]
+    effective = p[9]
+    verdicts[proposal_id] = problem
+    if what == "scheduled":
+        effective = height
+    elif what == "done":
+        state = "effective" if problem == "" else "failed"
+        close_proposal(p)
+    elif problem != "" and state == "open":
+        state = "refused"
+        close_proposal(p)
+    proposals[proposal_id] = p[:8] + (state, effective)
+    emit("ProposalMoved", proposal=proposal_id, kind=p[0], subject=p[1], what=what, state=state, code=problem, effective_height=effective)
 
 
 @view
@@ -299,6 +436,35 @@ def proposal(n: int) -> tuple:
     """(kind, subject, key, number, text, proposer, yes, no, state, effective height) of a proposal."""
     require(n in proposals, "GOVERN-NO-PROPOSAL")
     return proposals[n]
+
+
+@view
+def proposal_details(n: int) -> tuple:
+    """Changes of validators, or the arguments of a new contract's @init; empty for other proposals."""
+    return details.get(n, ())
+
+
+@view
+def proposal_verdict(n: int) -> str:
+    """The ledger's last word on a proposal: empty while it is good, else a code."""
+    return verdicts.get(n, "")
+
+
+@view
+def proposal_votes(n: int) -> tuple:
+    """(entity, accepts) of everyone who voted, in order of the entities."""
+    found = []
+    entity = votes.next(n, None)
+    while entity is not None:
+        found.append((entity, votes[n, entity]))
+        entity = votes.next(n, entity)
+    return tuple(found)
+
+
+@view
+def latest_proposal() -> int:
+    """The number of the newest proposal, 0 if there is none."""
+    return counters.get()[0]
 
 
 @view

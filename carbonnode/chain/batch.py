@@ -59,7 +59,9 @@ class Batch:
             raise InvalidBlock(f"a batch names transactions by hashes of {HASH_BYTES} bytes", code="malformed")
         if len(set(wire.wire_hashes)) != len(wire.wire_hashes):
             raise InvalidBlock("a batch names a transaction twice", code="duplicate")
-        return cls(wire.time_ms, wire.wire_hashes, wire.skip_orders)
+        if wire.skip_orders:
+            raise InvalidBlock("a batch carries no skip orders: they concern a height that is ordered already, and stand in its header", code="malformed")
+        return cls(wire.time_ms, wire.wire_hashes)
 
 
 NULL_BATCH = Batch(0, ())

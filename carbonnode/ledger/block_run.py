@@ -12,7 +12,7 @@ from carbonnode.chain.batch import Batch, SkipOrder
 from carbonnode.chain.codec import encode
 from carbonnode.chain.event import Event
 from carbonnode.chain.genesis import Parameters
-from carbonnode.chain.hashing import ZERO_HASH
+from carbonnode.chain.hashing import ZERO_HASH, tagged_hash
 from carbonnode.chain.header import Header
 from carbonnode.chain.merkle import leaf_hash, tree_head
 from carbonnode.chain.receipt import Receipt, Status
@@ -20,12 +20,13 @@ from carbonnode.chain.transaction import Call, Transaction
 from carbonnode.errors import InvariantViolation
 from carbonnode.ledger import jobs, salts
 from carbonnode.ledger.code import ContractCode
-from carbonnode.ledger.epochs import RULES, Epochs
+from carbonnode.ledger.epochs import Epochs
 from carbonnode.ledger.events import EventNumbers
 from carbonnode.ledger.invariants import check_invariants
 from carbonnode.ledger.layout import SECRET
 from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.ledger.state import WorkingState
+from carbonnode.ledger.upgrades import RULES, Decision
 from carbonnode.vm.contract import Contract
 from carbonnode.vm.keys import storage_key
 from carbonnode.vm.machine import Machine
@@ -33,6 +34,12 @@ from carbonnode.vm.outcome import Outcome
 from carbonnode.vm.state import SYSTEM_SENDER, Environment
 
 CLOCK_OFFSET = storage_key(RULES, "clock_offset_ms")
+REPORT_METHOD = "ledger_report"
+"""The export of `rules` that hears what became of proposals and decisions; it must check that its caller is `rules` itself."""
+NOTHING = ZERO_HASH
+SKIPPED = Outcome(Status.ABORTED_BY_QUORUM, "chain.skipped", 0)
+_LEDGER_CALLS = 1 << 62
+"""Parts of ledger seeds above every job's sequence number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,8 @@ class Surroundings:
     epochs: Epochs
     machine: Callable[[int], Machine]
     invariants: tuple[tuple[str, str], ...]
+    begin: Callable[[bytes], None]
+    """Called with the id of what runs next (a transaction, a job, a change of code), and with `NOTHING` after the last: who dies in between, dies of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +75,8 @@ class BlockRun:
         self._batch = batch
         self.height = parent.height + 1
         self.time_ms = max(batch.time_ms, parent.time_ms + 1)
-        self._skip_orders = tuple(order for order in (*batch.skip_orders, *skip_orders) if order.height == self.height)
-        self._skipped = {order.tx_id for order in self._skip_orders}
+        self._to_skip = {order.tx_id for order in skip_orders if order.height == self.height}
+        self._skipped: set[bytes] = set()
         self._numbers = EventNumbers(self._state)
         self._receipts: list[Receipt] = []
         self._receipt_salts: list[bytes] = []
@@ -91,15 +100,18 @@ class BlockRun:
             if prepare is not None:
                 prepare(self)
             epochs = self._around.epochs
-            epochs.enter(self.height)
+            changes = epochs.enter(self.height)
             state.commit_transaction(0)
             epoch, validators_hash = epochs.current()
             self._set_market_time()
             machine = self._around.machine(epoch.parameters.gas_schedule)
+            self._change_code(machine, epoch.parameters, secret, changes)
             env = self.environment()
             if prepare is None:
+                self._tell_rules(machine, env, epoch.parameters, secret)
                 self._run_jobs(machine, env, epoch.parameters, secret)
             self._run_transactions(machine, env, transactions)
+            self._around.begin(NOTHING)
             self._close(secret, has_transactions=bool(transactions))
             check_invariants(machine, state, env, self._around.invariants, epoch.parameters.view_gas)
             next_epoch = epochs.upcoming()
@@ -124,7 +136,8 @@ class BlockRun:
             validators_hash=validators_hash,
             next_validators_hash=following,
             parameters_hash=epoch.parameters.hash,
-            skip_orders=self._skip_orders,
+            # Without their votes: nodes hold different quorums of them, and the block's own certificate is a quorum's word for them.
+            skip_orders=tuple([SkipOrder(self.height, skipped, ()) for skipped in sorted(self._skipped)]),
         )
         return ExecutedBlock(
             header=header,
@@ -163,6 +176,41 @@ class BlockRun:
         self._job_count += 1
         self._record(call_id, outcome, len(self._seeds) - 1)
 
+    def _change_code(self, machine: Machine, parameters: Parameters, secret: bytes, changes: Sequence[tuple[int, Decision]]) -> None:
+        """Contracts that change with this epoch, and their hooks; a failed one keeps its old code and its failure stands in a receipt."""
+        epochs = self._around.epochs
+        for number, decision in changes:
+            code, outcome = SKIPPED.code, None
+            if self._may_run(self._id(b"upgrade", number)):
+                code, outcome = epochs.upgrades.carry_out(decision, machine, self.environment, parameters.jobs_block_gas, parameters.view_gas)
+            epochs.settle(number, code, self.height)
+            self._state.commit_transaction(0)
+            if outcome is not None:
+                self._record_ledger_call(self._id(b"upgrade", number), outcome, secret)
+
+    def _tell_rules(self, machine: Machine, env: Environment, parameters: Parameters, secret: bytes) -> None:
+        """Check a new proposal, and tell `rules` what became of proposals and decisions."""
+        epochs = self._around.epochs
+        proposal = epochs.next_proposal()
+        if proposal is not None:
+            epochs.check_proposal(proposal, SKIPPED.code if not self._may_run(self._id(b"check", proposal)) else None)
+        reports = epochs.take_reports()
+        self._state.commit_transaction(0)
+        contract = env.resolve(RULES) if reports else None
+        if contract is None or REPORT_METHOD not in contract.abi.exports:
+            return
+        for report in reports:
+            outcome = machine.execute(self._state, env, SYSTEM_SENDER, (Call(RULES, REPORT_METHOD, tuple(report)),), parameters.job_gas, caller=RULES)
+            self._record_ledger_call(self._id(b"report-" + report.what.encode(), report.number), outcome, secret)
+
+    def _record_ledger_call(self, call_id: bytes, outcome: Outcome, secret: bytes) -> None:
+        self._seeds.append(salts.ledger_seed(secret, self.height, _LEDGER_CALLS + len(self._seeds)))
+        self.run_system_call(call_id, outcome)
+
+    def _id(self, what: bytes, number: int) -> bytes:
+        """What stands for a transaction id where the ledger runs something by itself."""
+        return tagged_hash(what, self.height.to_bytes(8, "big"), number.to_bytes(8, "big"))
+
     def _run_jobs(self, machine: Machine, env: Environment, parameters: Parameters, secret: bytes) -> None:
         """Due jobs in (time, sequence) order, while the block's budget holds a whole job's cap; the rest waits for the next block."""
         state, budget = self._state, parameters.jobs_block_gas
@@ -172,20 +220,26 @@ class BlockRun:
                 return
             self._seeds.append(salts.ledger_seed(secret, self.height, job.sequence))
             jobs.remove(state, job)
-            outcome = machine.execute(state, env, SYSTEM_SENDER, (job.call,), parameters.job_gas, caller=job.contract)
+            job_id = job.id(self.height)
+            outcome = machine.execute(state, env, SYSTEM_SENDER, (job.call,), parameters.job_gas, caller=job.contract) if self._may_run(job_id) else SKIPPED
             budget -= max(outcome.gas_used, 1)
-            self.run_system_call(job.id(self.height), outcome)
+            self.run_system_call(job_id, outcome)
 
     def _run_transactions(self, machine: Machine, env: Environment, transactions: Sequence[tuple[int, Transaction]]) -> None:
-        state, seeds, execute, skipped = self._state, self._seeds, machine.execute, self._skipped
+        state, seeds, execute, may_run = self._state, self._seeds, machine.execute, self._may_run
         for _, tx in transactions:
             body = tx.body
             seeds.append(salts.transaction_seed(body.nonce, tx.id))
-            if skipped and tx.id in skipped:
-                outcome = Outcome(Status.ABORTED_BY_QUORUM, "chain.skipped", 0)
-            else:
-                outcome = execute(state, env, body.sender, body.calls, body.gas_limit)
+            outcome = execute(state, env, body.sender, body.calls, body.gas_limit) if may_run(tx.id) else SKIPPED
             self._record(tx.id, outcome, len(seeds) - 1)
+
+    def _may_run(self, run_id: bytes) -> bool:
+        """Note what runs next; False if a quorum orders to skip it."""
+        if run_id in self._to_skip:
+            self._skipped.add(run_id)
+            return False
+        self._around.begin(run_id)
+        return True
 
     def _record(self, tx_id: bytes, outcome: Outcome, writer: int) -> None:
         """Receipt, events and scheduled calls of one run; its writes are kept under its own seed."""

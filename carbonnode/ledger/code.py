@@ -1,11 +1,11 @@
 """Contract code: in the state with version and hash, compiled once per source (design, section 5)."""
 
 from carbonnode.chain.hashing import blake2b_256
-from carbonnode.errors import ContractError, InvariantViolation
-from carbonnode.ledger.layout import code_key
+from carbonnode.errors import InvariantViolation
+from carbonnode.ledger.layout import code_key, version_key
 from carbonnode.ledger.state import WorkingState
 from carbonnode.vm.contract import Contract, compile_contract
-from carbonnode.vm.state import ABSENT, Absent
+from carbonnode.vm.state import Absent
 
 _MAX_COMPILED = 256
 
@@ -42,42 +42,40 @@ class ContractCode:
         self._state = state
         self._compiled = compiled
 
-    def install(self, name: str, source: str) -> Contract:
-        """Make `source` the contract's code, as the version after the present one. Raises `ContractError` if the checker refuses it."""
+    def compiled(self, name: str, source: str) -> Contract:
+        """The contract that a source makes. Raises `ContractError` if the checker refuses it."""
         raw = source.encode()
-        contract = self._compiled.compiled(name, blake2b_256(raw), raw)
+        return self._compiled.compiled(name, blake2b_256(raw), raw)
+
+    def install(self, name: str, source: str) -> Contract:
+        """Make `source` the contract's code, as the version after the present one, which stays at hand for a rollback.
+
+        Raises `ContractError` if the checker refuses it.
+        """
+        contract = self.compiled(name, source)
         key = code_key(name)
         present = self._state.get(key)
-        version = present[0] + 1 if type(present) is tuple else 1
-        self._state.put(key, (version, blake2b_256(raw), raw))
+        version = 1
+        if type(present) is tuple:
+            self._state.put(version_key(name, present[0]), present[1:])
+            version = present[0] + 1
+        self._state.put(key, (version, contract.source_hash, contract.source))
         return contract
 
-    def verdict(self, name: str, source_hash: str, source: str) -> str:
-        """Empty if the source can be installed under the name, else a stable code."""
-        raw = source.encode()
-        if blake2b_256(raw).hex() != source_hash:
-            return "epoch.code-missing"
-        if not name.isascii() or not name.isidentifier():
-            return "epoch.code-name"
-        try:
-            self._compiled.compiled(name, blake2b_256(raw), raw)
-        except ContractError:
-            return "epoch.code-refused"
-        return ""
+    def version(self, name: str) -> int:
+        """The number of the version in force, 0 where there is no such contract."""
+        present = self._state.get(code_key(name))
+        return present[0] if type(present) is tuple else 0
+
+    def former(self, name: str, version: int) -> str | None:
+        """The source of a version that was replaced, None if there was none of that number."""
+        if not name.isascii() or not 0 < version < 1 << 62:
+            return None
+        stored = self._state.get(version_key(name, version))
+        return stored[1].decode() if type(stored) is tuple else None
 
     def resolve(self, name: str) -> Contract | None:
         """The contract of a name, None if there is none."""
         if not name.isascii():
             return None
         return contract_of(self._state.get(code_key(name)), name, self._compiled)
-
-    def installed(self) -> list[str]:
-        """Names of all contracts, sorted."""
-        prefix = code_key("")
-        names: list[str] = []
-        key = self._state.next_key(prefix, None)
-        while key is not None:
-            if self._state.get(key) is not ABSENT:
-                names.append(key[len(prefix) :].decode("ascii"))
-            key = self._state.next_key(prefix, key)
-        return names

@@ -5,30 +5,38 @@ ledger takes up new ones. Kinds that it acts on take effect at the first block o
 within the window at the next multiple of `epoch_blocks` beyond it:
 
 - `chain`: consensus or execution parameter `key` becomes `value`
-- `contract`: contract `subject` gets the source with the hash `key` (hex), whose parts lie in `rules` storage `code`: (hash, part) -> text
-- `validators`: the voting set becomes the one encoded in `note` (hex of the canonical array of validators)
+- `contract`: contract `subject` gets the source with the hash `key` (hex), whose parts lie in `rules` storage `code`: (`note`, part) -> text;
+  arguments of an `@init` lie in `details`: `value` -> tuple
+- `rollback`: contract `subject` gets the source of its version `value` back
+- `validators`: the voting set is changed as `details`: `value` -> tuple says (`ledger.membership`)
 
 Other kinds are the contract's own affair. A decision that can't be carried out is recorded with a code and changes nothing: a vote must not stop
-the chain.
+the chain. `rules` is told of each (`BlockRun`), also of proposals (storage `submitted`) that are checked before anybody votes on them.
 """
 
-from typing import Final
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Final, NamedTuple
 
 from carbonnode.chain.codec import Wire, decode, encode
 from carbonnode.chain.genesis import Genesis, Parameters
 from carbonnode.chain.header import PROTOCOL_VERSION
 from carbonnode.chain.validators import Validator, ValidatorSet
-from carbonnode.errors import CarbonnodeError, InvariantViolation
+from carbonnode.errors import InvariantViolation
 from carbonnode.ledger.code import ContractCode
-from carbonnode.ledger.layout import DECIDED, EPOCH, OUTCOMES, PENDING
+from carbonnode.ledger.layout import CHECKED, DECIDED, EPOCH, OUTCOMES, PENDING, REPORTS
+from carbonnode.ledger.membership import NotApplicable, TooMuchAtOnce, changed_set, check_size, check_step, replaces_all
 from carbonnode.ledger.results import NextEpoch
 from carbonnode.ledger.state import WorkingState
+from carbonnode.ledger.upgrades import CODE_KINDS, RULES, Decision, Upgrades
 from carbonnode.vm.keys import storage_key
 
-RULES: Final = "rules"
-ACTED_ON: Final = frozenset({"chain", "contract", "validators"})
+ACTED_ON: Final = CODE_KINDS | {"chain", "validators"}
+CHECKED_REPORT, SCHEDULED_REPORT, DONE_REPORT = "checked", "scheduled", "done"
+REPORTS_A_BLOCK: Final = 8
 _TEXT_PARAMETERS: Final = frozenset({"profile", "python"})
-_MAX_VALIDATOR_BYTES: Final = 64 * 1024
+_POSTPONE_EPOCHS: Final = 16
+"""How many epochs a change may wait for its turn when others fill the first ones."""
 
 
 class Epoch(Wire, frozen=True):
@@ -49,6 +57,15 @@ class Epoch(Wire, frozen=True):
         return NextEpoch(self.number, self.first_height, self.protocol_version, self.parameters, self.validators)
 
 
+class Report(NamedTuple):
+    """What `rules` is told about a proposal (`checked`) or a decision (`scheduled`, `done`): its number, a code, a height."""
+
+    what: str
+    number: int
+    code: str
+    height: int
+
+
 def genesis_epoch(genesis: Genesis) -> Epoch:
     """Epoch 0, which holds from height 0."""
     return Epoch(0, 0, PROTOCOL_VERSION, genesis.parameters, genesis.validators.validators)
@@ -57,9 +74,9 @@ def genesis_epoch(genesis: Genesis) -> Epoch:
 class Epochs:
     """The current epoch and those decided, kept in the state."""
 
-    def __init__(self, state: WorkingState, code: ContractCode) -> None:
+    def __init__(self, state: WorkingState, code: ContractCode, invariants: tuple[tuple[str, str], ...] = ()) -> None:
         self._state = state
-        self._code = code
+        self.upgrades = Upgrades(state, code, invariants)
         self._cached: tuple[bytes, Epoch, bytes] | None = None
 
     def write(self, epoch: Epoch) -> None:
@@ -79,32 +96,37 @@ class Epochs:
     def start_height(self) -> int | None:
         """The height at which the next decided epoch starts, None if none waits."""
         key = self._state.next_key(PENDING, None)
-        return None if key is None else int.from_bytes(key[len(PENDING) : len(PENDING) + 8], "big")
+        return None if key is None else _pending_of(key)[0]
 
     def upcoming(self) -> Epoch | None:
         """The next epoch as decided so far."""
         start = self.start_height()
-        if start is None:
-            return None
-        epoch, _ = self.current()
-        for number in self._pending_at(start):
-            epoch = _changed(epoch, self._decision(number))
-        return Epoch(epoch.number + 1, start, epoch.protocol_version, epoch.parameters, epoch.validators)
+        return None if start is None else self._projected(start)[0]
 
-    def enter(self, height: int) -> bool:
-        """At the first block of a decided epoch, before its jobs: put the changes into effect. Returns whether an epoch began."""
+    # At the first block of an epoch.
+
+    def enter(self, height: int) -> list[tuple[int, Decision]]:
+        """At the first block of a decided epoch, before its jobs: what it changes holds. Returns the decisions about code, which the block carries out."""
         if self.start_height() != height:
-            return False
-        following = self.upcoming()
-        if following is None:
-            raise InvariantViolation(f"the epoch at height {height} vanished")
-        for number in self._pending_at(height):
+            return []
+        following, refused = self._projected(height)
+        code: list[tuple[int, Decision]] = []
+        for number in [number for start, number in self._pending() if start == height]:
             decision = self._decision(number)
-            if decision[1] == "contract":
-                self._code.install(str(decision[2]), self._source(str(decision[3])))
+            if decision[1] in CODE_KINDS:
+                code.append((number, decision))
+            else:
+                self.settle(number, refused.get(number, ""), height)
             self._state.delete(_pending_key(height, number))
         self.write(following)
-        return True
+        return code
+
+    def settle(self, number: int, code: str, height: int) -> None:
+        """What became of a decision when its height came: empty if it holds."""
+        self._state.put(OUTCOMES + number.to_bytes(8, "big"), code)
+        self._report(DONE_REPORT, number, code, height)
+
+    # After a block's transactions.
 
     def take_up(self, height: int) -> None:
         """After the transactions of `height`: take up what `rules` decided in it."""
@@ -114,14 +136,34 @@ class Epochs:
         while type(state.get(storage_key(RULES, "decided", (number,)))) is tuple:
             decision = self._decision(number)
             if decision[1] in ACTED_ON:
-                code = self._check(decision)
+                code, start = self._place(decision, height)
                 state.put(OUTCOMES + number.to_bytes(8, "big"), code)
-                if not code:
-                    start = self._start_for(decision[0], height)
+                if code:
+                    self._report(DONE_REPORT, number, code, height)
+                else:
                     state.put(_pending_key(start, number), True)
+                    self._report(SCHEDULED_REPORT, number, "", start)
             number += 1
         if number != first:
             state.put(DECIDED, number)
+
+    def _place(self, decision: Decision, height: int) -> tuple[str, int]:
+        """Empty and the height at which the decision will take effect, or the code of why it never can."""
+        if decision[1] in CODE_KINDS:
+            return self.upgrades.judge(decision), self._start_for(decision[0], height)
+        start = self._start_for(decision[0], height)
+        try:
+            for _ in range(_POSTPONE_EPOCHS):
+                try:
+                    self._projected(start, decision)
+                except TooMuchAtOnce:
+                    start = self._start_for(start + 1, start)
+                else:
+                    return "", start
+            self._projected(start, decision)
+        except NotApplicable as error:
+            return error.code, start
+        return "", start
 
     def _start_for(self, wanted: object, height: int) -> int:
         parameters = self.current()[0].parameters
@@ -130,56 +172,115 @@ class Epochs:
             return start
         return ((height + parameters.window) // parameters.epoch_blocks + 1) * parameters.epoch_blocks
 
-    def _check(self, decision: tuple[object, ...]) -> str:
-        """Empty if the decision can be carried out, else a stable code."""
+    # Proposals, and what `rules` is told.
+
+    def next_proposal(self) -> int | None:
+        """The first proposal that wasn't judged yet: one a block, since compiling a source is work that nobody pays for."""
+        done = self._state.get(CHECKED)
+        number = done if type(done) is int else 0
+        return number if type(self._state.get(storage_key(RULES, "submitted", (number,)))) is tuple else None
+
+    def check_proposal(self, number: int, code: str | None = None) -> None:
+        """Judge a proposal; with `code` it is judged already."""
+        decision = _shaped(self._state.get(storage_key(RULES, "submitted", (number,))), f"proposal {number}")
+        self._state.put(CHECKED, number + 1)
+        if code is None:
+            code = self.upgrades.judge(decision) if decision[1] in CODE_KINDS else self._verdict(decision)
+        self._report(CHECKED_REPORT, number, code, 0)
+
+    def _verdict(self, decision: Decision) -> str:
+        epoch = self.current()[0]
         try:
-            if decision[1] == "contract":
-                return self._code.verdict(str(decision[2]), str(decision[3]), self._source(str(decision[3])))
-            changed = _changed(self.current()[0], decision)
-            changed.validator_set()
-        except (CarbonnodeError, ValueError):
-            return "epoch.malformed"
+            self._applied(epoch, epoch, decision)
+        except NotApplicable as error:
+            return error.code
         return ""
 
-    def _source(self, source_hash: str) -> str:
-        parts: list[str] = []
-        while type(part := self._state.get(storage_key(RULES, "code", (source_hash, len(parts))))) is str:
-            parts.append(part)
-        return "".join(parts)
+    def _report(self, what: str, number: int, code: str, height: int) -> None:
+        self._state.put(REPORTS + number.to_bytes(8, "big") + what.encode(), (what, number, code, height))
 
-    def _decision(self, number: int) -> tuple[object, ...]:
-        stored = self._state.get(storage_key(RULES, "decided", (number,)))
-        if type(stored) is not tuple or len(stored) != 6:
-            raise InvariantViolation(f"decision {number} of the contract {RULES!r} isn't (height, kind, subject, key, value, note)")
-        return stored
+    def take_reports(self) -> list[Report]:
+        """What `rules` is to be told in this block."""
+        found: list[Report] = []
+        while len(found) < REPORTS_A_BLOCK and (key := self._state.next_key(REPORTS, None)) is not None:
+            stored = self._state.get(key)
+            if type(stored) is not tuple:
+                raise InvariantViolation(f"the report {key.hex()} in the state isn't readable")
+            self._state.delete(key)
+            found.append(Report(*stored))
+        return found
 
-    def _pending_at(self, start: int) -> list[int]:
-        prefix, numbers = PENDING + start.to_bytes(8, "big"), []
-        key = self._state.next_key(prefix, None)
+    # The set and the parameters as decided.
+
+    def _projected(self, start: int, extra: Decision | None = None) -> tuple[Epoch, dict[int, str]]:
+        """The epoch that begins at `start` by all that waits until then, and the codes of decisions that no longer apply.
+
+        `extra` is put last. Raises what it raises, a `NotApplicable`.
+        """
+        epoch, refused = self.current()[0], {}
+        waiting = [(first, number) for first, number in self._pending() if first <= start]
+        if extra is not None and (not waiting or waiting[-1][0] != start):
+            waiting.append((start, -1))
+        for first, group in groupby(waiting, key=lambda entry: entry[0]):
+            before = epoch
+            for _, number in group:
+                if number < 0:
+                    continue
+                try:
+                    epoch = self._applied(before, epoch, self._decision(number))
+                except NotApplicable as error:
+                    refused[number] = error.code
+            if first == start and extra is not None:
+                epoch = self._applied(before, epoch, extra)
+            epoch = Epoch(before.number + 1, first, epoch.protocol_version, epoch.parameters, epoch.validators)
+        return epoch, refused
+
+    def _applied(self, before: Epoch, epoch: Epoch, decision: Decision) -> Epoch:
+        """`epoch`, which follows `before`, with one more decision. Raises `NotApplicable`."""
+        _, kind, _, key, value, _ = decision
+        parameters, validators = epoch.parameters, epoch.validators
+        if kind == "chain":
+            parameters = _changed_parameters(parameters, key, value)
+        elif kind == "validators":
+            changes = self._state.get(storage_key(RULES, "details", (value,))) if type(value) is int else ()
+            validators = changed_set(validators, changes, parameters.profile)
+            if replaces_all(changes):
+                check_size(before.validators, validators)
+            else:
+                check_step(before.validators, validators)
+        return Epoch(epoch.number, epoch.first_height, epoch.protocol_version, parameters, validators)
+
+    def _decision(self, number: int) -> Decision:
+        return _shaped(self._state.get(storage_key(RULES, "decided", (number,))), f"decision {number}")
+
+    def _pending(self) -> Iterator[tuple[int, int]]:
+        """(start, number) of decisions that wait, in order."""
+        key = self._state.next_key(PENDING, None)
         while key is not None:
-            numbers.append(int.from_bytes(key[len(prefix) :], "big"))
-            key = self._state.next_key(prefix, key)
-        return numbers
+            yield _pending_of(key)
+            key = self._state.next_key(PENDING, key)
 
 
 def _pending_key(start: int, number: int) -> bytes:
     return PENDING + start.to_bytes(8, "big") + number.to_bytes(8, "big")
 
 
-def _changed(epoch: Epoch, decision: tuple[object, ...]) -> Epoch:
-    """The epoch with one decision applied. Raises `ValueError` or a `CarbonnodeError` if it can't be."""
-    _, kind, _, key, value, note = decision
-    if kind == "chain":
-        names = Parameters.__struct_fields__
-        if key not in names or key in _TEXT_PARAMETERS or type(value) is not int or not 0 < value < 1 << 62:
-            raise ValueError(f"parameter {key!r} can't become {value!r}")
-        current = {name: getattr(epoch.parameters, name) for name in names}
-        changed = Parameters(**{**current, str(key): value})
-        if changed.epoch_blocks <= changed.window:
-            raise ValueError("an epoch must be longer than the window")
-        return Epoch(epoch.number, epoch.first_height, epoch.protocol_version, changed, epoch.validators)
-    if kind == "validators":
-        raw = bytes.fromhex(str(note))
-        validators = decode(raw, tuple[Validator, ...], max_bytes=_MAX_VALIDATOR_BYTES)
-        return Epoch(epoch.number, epoch.first_height, epoch.protocol_version, epoch.parameters, validators)
-    return epoch
+def _pending_of(key: bytes) -> tuple[int, int]:
+    at = len(PENDING)
+    return int.from_bytes(key[at : at + 8], "big"), int.from_bytes(key[at + 8 :], "big")
+
+
+def _shaped(stored: object, what: str) -> Decision:
+    if type(stored) is not tuple or len(stored) != 6:
+        raise InvariantViolation(f"{what} of the contract {RULES!r} isn't (height, kind, subject, key, value, note)")
+    return stored
+
+
+def _changed_parameters(parameters: Parameters, key: object, value: object) -> Parameters:
+    names = Parameters.__struct_fields__
+    if key not in names or key in _TEXT_PARAMETERS or type(value) is not int or not 0 < value < 1 << 62:
+        raise NotApplicable(f"parameter {key!r} can't become {value!r}")
+    changed = Parameters(**{**{name: getattr(parameters, name) for name in names}, str(key): value})
+    if changed.epoch_blocks <= changed.window:
+        raise NotApplicable("an epoch must be longer than the window")
+    return changed

@@ -1,6 +1,6 @@
 """The block executor: executes ordered batches in memory, finalises certified ones into the state, answers questions about certified heights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,8 +50,16 @@ class BlockExecutor:
     flushed to the database every `flush_blocks` heights, or by `flush` alone if that is 0: what a crash loses is executed again from the blocks.
     """
 
-    def __init__(self, kv: KV, genesis: Genesis, *, flush_blocks: int = FLUSH_BLOCKS, cache_values: int = 200_000) -> None:
-        """Open the state, or make it from genesis where there is none yet.
+    def __init__(
+        self,
+        kv: KV,
+        genesis: Genesis,
+        *,
+        flush_blocks: int = FLUSH_BLOCKS,
+        cache_values: int = 200_000,
+        begin: Callable[[bytes], None] = lambda _: None,
+    ) -> None:
+        """Open the state, or make it from genesis where there is none yet. `begin` hears what runs next (`block_run.Surroundings`).
 
         Raises `ConfigError` if the state belongs to another chain, or if genesis doesn't execute; `StorageError` if the state is damaged.
         """
@@ -62,7 +70,13 @@ class BlockExecutor:
         code = ContractCode(self._state, self._compiled)
         self._machines: dict[tuple[int, bool], Machine] = {}
         self._around = Surroundings(
-            genesis.chain_id, self._state, code, Epochs(self._state, code), lambda version: self._machine(version, views=False), genesis.invariants
+            genesis.chain_id,
+            self._state,
+            code,
+            Epochs(self._state, code, genesis.invariants),
+            lambda version: self._machine(version, views=False),
+            genesis.invariants,
+            begin,
         )
         self._executed: list[_Executed] = []
         self._past: dict[int, PastState] = {}
@@ -239,7 +253,7 @@ class BlockExecutor:
         if contract is None:
             return None
         abi = contract.abi
-        methods = [*abi.exports.values(), *abi.views.values(), *([abi.init] if abi.init is not None else [])]
+        methods = [*abi.exports.values(), *abi.views.values(), *[hook for hook in (abi.init, abi.migrate) if hook is not None]]
         return ContractAbi(
             name,
             contract.source_hash,

@@ -9,17 +9,20 @@ State keys are part of the state root and known to every node. Database keys hav
 | `u` | height | undo record: leaf records as they were before the block |
 | `h` | height | header, kept as long as the undo record |
 | `i` | height | ids of the transactions executed at the height, one after another |
-| `m` | `tip`, `genesis` | where the ledger stands; block 0's outcome |
+| `m` | `tip`, `genesis`, `base` | where the ledger stands; block 0's outcome; the height of the snapshot it began from |
 """
 
 from typing import Final
 
 # State keys.
 CODE: Final = b"s/code/"
+VERSIONS: Final = b"s/version/"
 EPOCH: Final = b"s/epoch"
 PENDING: Final = b"s/pending/"
 DECIDED: Final = b"s/decided"
 OUTCOMES: Final = b"s/outcomes/"
+CHECKED: Final = b"s/checked"
+REPORTS: Final = b"s/reports/"
 JOBS: Final = b"s/jobs/"
 JOB_SEQUENCE: Final = b"s/job-sequence"
 SEQUENCES: Final = b"s/sequence/"
@@ -33,11 +36,17 @@ HEADER: Final = b"h"
 IDS: Final = b"i"
 TIP: Final = b"mtip"
 GENESIS: Final = b"mgenesis"
+BASE: Final = b"mbase"
 
 
 def code_key(contract: str) -> bytes:
     """Where a contract's (version, source hash, source) lies."""
     return CODE + contract.encode("ascii")
+
+
+def version_key(contract: str, version: int) -> bytes:
+    """Where the (source hash, source) of a version that was replaced lies."""
+    return VERSIONS + contract.encode("ascii") + b"/" + version.to_bytes(8, "big")
 
 
 def sequence_key(audience: str) -> bytes:

@@ -21,7 +21,6 @@ Peers = Callable[[], list[str]]
 """Validators to ask, the likeliest first (the primary)."""
 Done = Callable[[int, bytes, bool, bool], None]
 """`(height, digest, ok, full)`."""
-VerifySkipOrders = Callable[[Batch], bool]
 
 FLOOD_GRACE_S = 0.03
 """How long a missing transaction may still be on its way before it is asked for."""
@@ -48,7 +47,7 @@ class Resolver:
     """Runs one task for each batch that isn't complete at once."""
 
     def __init__(
-        self, pool: Mempool, admission: Admission, bodies: BodyStore, chain_id: bytes, fetch: Fetch, peers: Peers, done: Done, verify_skips: VerifySkipOrders
+        self, pool: Mempool, admission: Admission, bodies: BodyStore, chain_id: bytes, fetch: Fetch, peers: Peers, done: Done
     ) -> None:
         self._pool = pool
         self._admission = admission
@@ -57,7 +56,6 @@ class Resolver:
         self._fetch = fetch
         self._peers = peers
         self._done = done
-        self._verify_skips = verify_skips
         self._tasks: dict[bytes, tuple[int, asyncio.Task[None]]] = {}
         self.fetched = 0
 
@@ -72,7 +70,7 @@ class Resolver:
         if digest in self._tasks:
             return
         limits = self._pool.parameters
-        if len(batch.wire_hashes) > limits.max_block_transactions or not self._verify_skips(batch):
+        if len(batch.wire_hashes) > limits.max_block_transactions:
             self._done(height, digest, False, False)
             return
         if not self._pool.missing(batch):

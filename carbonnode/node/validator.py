@@ -176,7 +176,7 @@ class ValidatorNode:
             self.executor, self.stores.blocks, self.bodies, self.driver.executed, self._final, self._durable, around.on_fatal
         )
         self.resolver = Resolver(
-            self.pool, self.admission, self.bodies, self.chain_id, self._fetch_transactions, self._likely_peers, self.driver.resolved, _no_skip_orders
+            self.pool, self.admission, self.bodies, self.chain_id, self._fetch_transactions, self._likely_peers, self.driver.resolved
         )
         self.syncer = Syncer(self.chain_id, self.stores.blocks, self.executor, self.pipeline, sender.request, self, around.on_fatal)
         self.intake = Intake(self.chain_id, self.replica.validators_of, self.threads, self._deliver, self.blame)
@@ -480,7 +480,3 @@ class ValidatorNode:
             return None
         self.tips[name] = decode_payload(answer, NodeTip).height
         return self.tips[name]
-
-
-def _no_skip_orders(batch: object) -> bool:
-    return not getattr(batch, "skip_orders", ())

@@ -5,7 +5,7 @@ import ast
 from carbonnode.vm.constants import NotConstant, evaluate
 from carbonnode.vm.diagnostics import MAX_DIAGNOSTICS, Diagnostic
 from carbonnode.vm.limits import MAX_FUNCTIONS, MAX_KEY_PARTS, MAX_PARAMETERS
-from carbonnode.vm.program import KEY_TYPES, RETURN_TYPES, VALUE_TYPES, FunctionInfo, Program, StorageInfo, Type, Wanted
+from carbonnode.vm.program import KEY_TYPES, MIGRATE, RETURN_TYPES, VALUE_TYPES, FunctionInfo, Program, StorageInfo, Type, Wanted
 from carbonnode.vm.words import DECORATORS, RESERVED, TYPE_NAMES
 
 
@@ -106,6 +106,9 @@ class ModuleChecker:
         if wanted is Wanted.INIT and any(info.wanted is Wanted.INIT for info in functions.values()):
             self.report.refuse(node, "init", "a contract has one @init function: merge them")
         functions[node.name] = FunctionInfo(node.name, wanted, node, parameters, returns)
+        hook = wanted is Wanted.EXPORT and returns is Type.NONE and [kind for _, kind in parameters] == [Type.INT]
+        if node.name == MIGRATE and wanted is not Wanted.INTERNAL and not hook:
+            self.report.refuse(node, "migrate", "`migrate` is the hook of an upgrade: write `@export`, `def migrate(old_version: int) -> None:`")
 
     def decorator(self, node: ast.FunctionDef) -> Wanted:
         """What the function is for."""

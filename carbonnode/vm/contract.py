@@ -34,6 +34,8 @@ class Kind(Enum):
     EXPORT = "export"
     VIEW = "view"
     INIT = "init"
+    MIGRATE = "migrate"
+    """The hook of an upgrade: only the ledger calls it."""
 
 
 class Parameter(msgspec.Struct, frozen=True, gc=False):
@@ -69,6 +71,7 @@ class Abi(msgspec.Struct, frozen=True, gc=False):
     views: Mapping[str, Method]
     init: Method | None
     storage: tuple[StorageShape, ...]
+    migrate: Method | None = None
     doc: str = ""
 
     def method(self, name: str) -> Method | None:
@@ -130,6 +133,7 @@ def _abi(program: Program) -> Abi:
         views=of_kind[Kind.VIEW],
         init=next(iter(of_kind[Kind.INIT].values()), None),
         storage=tuple(_shape(info) for info in program.storage.values()),
+        migrate=next(iter(of_kind[Kind.MIGRATE].values()), None),
         doc=program.doc,
     )
 
@@ -137,7 +141,8 @@ def _abi(program: Program) -> Abi:
 def _method(info: FunctionInfo) -> Method:
     parameters = tuple(Parameter(name, kind.value) for name, kind in info.parameters)
     doc = ast.get_docstring(info.node, clean=True) or ""
-    return Method(info.name, Kind(info.wanted.value), parameters, info.returns.value, doc, info.node.lineno)
+    kind = Kind.MIGRATE if info.is_migration else Kind(info.wanted.value)
+    return Method(info.name, kind, parameters, info.returns.value, doc, info.node.lineno)
 
 
 def _shape(info: StorageInfo) -> StorageShape:

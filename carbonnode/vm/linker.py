@@ -37,12 +37,13 @@ class Entry:
 class Linked:
     """A contract's methods on one machine."""
 
-    __slots__ = ("entries", "init", "name")
+    __slots__ = ("entries", "init", "migrate", "name")
 
-    def __init__(self, name: str, entries: dict[str, Entry], init: Entry | None) -> None:
+    def __init__(self, name: str, entries: dict[str, Entry], init: Entry | None, migrate: Entry | None) -> None:
         self.name = name
         self.entries = entries
         self.init = init
+        self.migrate = migrate
 
 
 def link(contract: Contract, schedule: GasSchedule, helpers: Mapping[str, Helper], cells: Mapping[str, CellType]) -> Linked:
@@ -63,4 +64,6 @@ def link(contract: Contract, schedule: GasSchedule, helpers: Mapping[str, Helper
     namespace.update(functions)
     entries = {name: Entry(info, functions[name]) for name, info in program.functions.items() if info.wanted is not Wanted.INTERNAL}
     init = next((entries.pop(name) for name, info in program.functions.items() if info.wanted is Wanted.INIT), None)
-    return Linked(contract.name, entries, init)
+    # The hook isn't among the entries: neither a transaction nor a contract can call it.
+    migrate = next((entries.pop(name) for name, info in program.functions.items() if info.is_migration), None)
+    return Linked(contract.name, entries, init, migrate)

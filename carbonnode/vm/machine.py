@@ -21,6 +21,11 @@ class Machine:
         self.schedule = schedule
         self._runtime = Runtime(schedule)
 
+    @property
+    def gas_left(self) -> int:
+        """The gas that the run in progress may still use: for profilers."""
+        return self._runtime.gas.cell_contents  # type: ignore[no-any-return]
+
     def execute(
         self,
         state: StateAccess,
@@ -63,3 +68,7 @@ class Machine:
     ) -> Outcome:
         """Run a contract's `@init` at its deployment; a contract without one takes no arguments. `env.resolve` needn't know it yet."""
         return self._runtime.initialise(state, env, sender, contract, tuple(args), gas_limit)
+
+    def migrate(self, state: StateAccess, env: Environment, contract: Contract, old_version: int, gas_limit: int) -> Outcome:
+        """Run a new version's `migrate(old_version)` when it takes effect; a source without that hook has nothing to do."""
+        return self._runtime.migrate(state, env, SYSTEM_SENDER, contract, old_version, gas_limit)

@@ -23,6 +23,8 @@ class Type(Enum):
     ANY = "any"
 
 
+MIGRATE = "migrate"
+"""The name that makes an `@export` the upgrade hook."""
 KEY_TYPES = frozenset((Type.INT, Type.STR, Type.BYTES, Type.BOOL))
 VALUE_TYPES = KEY_TYPES | {Type.TUPLE}
 RETURN_TYPES = VALUE_TYPES | {Type.LIST, Type.NONE}
@@ -64,6 +66,11 @@ class FunctionInfo:
     calls: set[str] = field(default_factory=set)
     writes: list[tuple[ast.AST, str]] = field(default_factory=list)
     """Places that write, emit or schedule, and what they do: forbidden below a view."""
+
+    @property
+    def is_migration(self) -> bool:
+        """Whether this is the hook that the ledger runs when the source becomes a contract's next version."""
+        return self.name == MIGRATE and self.wanted is Wanted.EXPORT
 
 
 @dataclass(slots=True)

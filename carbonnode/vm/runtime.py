@@ -105,6 +105,18 @@ class Runtime:
 
         return self.guarded(state, env, sender, gas_limit, body, view=False)
 
+    def migrate(self, state: StateAccess, env: Environment, sender: bytes, contract: Contract, old_version: int, gas_limit: int) -> Outcome:
+        """Run a contract's `migrate` hook; one without it has nothing to do."""
+
+        def body() -> tuple[Value, ...]:
+            linked = self.link(contract)
+            if linked.migrate is None:
+                return (None,)
+            self.check(linked.migrate, (old_version,))
+            return (self.invoke(linked, linked.migrate, (old_version,), ""),)
+
+        return self.guarded(state, env, sender, gas_limit, body, view=False)
+
     def guarded(
         self, state: StateAccess, env: Environment, sender: bytes, gas_limit: int, body: Callable[[], tuple[Value, ...]], *, view: bool
     ) -> Outcome:

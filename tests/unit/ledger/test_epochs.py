@@ -2,7 +2,6 @@
 
 import pytest
 
-from carbonnode.chain.codec import encode
 from carbonnode.chain.genesis import ContractSource
 from carbonnode.chain.hashing import blake2b_256
 from carbonnode.chain.memory_kv import MemoryKV
@@ -18,6 +17,8 @@ from tests.unit.ledger.toy import TOY, Chain, genesis
 RULES = '''"""Rules that obey anyone."""
 decided = Map(int, tuple)
 code = Map(str, int, str)
+details = Map(int, tuple)
+submitted = Map(int, tuple)
 count = Var(int)
 clock_offset_ms = Var(int)
 
@@ -40,6 +41,11 @@ def upload(source_hash: str, part: int, text: str) -> None:
 
 
 @export
+def describe(number: int, items: tuple) -> None:
+    details[number] = items
+
+
+@export
 def move(offset_ms: int) -> None:
     clock_offset_ms.set(offset_ms)
 '''
@@ -55,6 +61,12 @@ def decide(chain: Chain, height: int, kind: str, subject: str = "", key: str = "
     block = chain.block(chain.tx("decide", height, kind, subject, key, value, note, contract="rules"))
     assert block.receipts[-1].status == Status.OK, block.receipts[-1].code
     return block
+
+
+def change_validators(chain: Chain, height: int, *changes: Value) -> ExecutedBlock:
+    number = chain.sent
+    chain.block(chain.tx("describe", number, tuple(changes), contract="rules"))
+    return decide(chain, height, "validators", value=number)
 
 
 def run_to(chain: Chain, height: int) -> ExecutedBlock:
@@ -111,7 +123,7 @@ def test_decisions_for_one_height_make_one_epoch(chain: Chain) -> None:
 def test_the_validator_set_is_announced_by_the_last_block_of_the_old_one(chain: Chain) -> None:
     members = (*chain.genesis.validators.validators, Validator("v9", "super", KeySigner(b"9" * 32).public_key, KeySigner(b"8" * 32).public_key))
     following = ValidatorSet(members)
-    decide(chain, 20, "validators", note=encode(members).hex())
+    change_validators(chain, 20, ("add", "v9", "super", members[-1].consensus_key, members[-1].transport_key))
     early = run_to(chain, 18)
     assert early.header.next_validators_hash == early.header.validators_hash == chain.genesis.validators.hash
     last = chain.block()
@@ -132,7 +144,7 @@ def upload(chain: Chain, source: str) -> str:
 def test_code_changes_at_the_epoch_and_old_heights_still_answer_with_the_old(chain: Chain) -> None:
     chain.block(chain.tx("pay", "bank", "alice", 5))
     source_hash = upload(chain, NEW_TOY)
-    decide(chain, 20, "contract", subject="toy", key=source_hash)
+    decide(chain, 20, "contract", subject="toy", key=source_hash, note=source_hash)
     run_to(chain, 19)
     assert chain.balance("alice") == 5
     run_to(chain, 20)
@@ -153,7 +165,8 @@ def test_code_changes_at_the_epoch_and_old_heights_still_answer_with_the_old(cha
 
 def test_discarding_the_first_block_of_an_epoch_brings_the_old_code_back(chain: Chain) -> None:
     chain.block(chain.tx("pay", "bank", "alice", 5))
-    decide(chain, 10, "contract", subject="toy", key=upload(chain, NEW_TOY))
+    source_hash = upload(chain, NEW_TOY)
+    decide(chain, 10, "contract", subject="toy", key=source_hash, note=source_hash)
     run_to(chain, 9)
     first = chain.execute(chain.tx("pay", "bank", "alice", 1))
     chain.executor.discard_above(9)
@@ -172,6 +185,8 @@ def test_discarding_the_first_block_of_an_epoch_brings_the_old_code_back(chain: 
         ("validators", "", "", 0, "zz", "epoch.malformed"),
         ("validators", "", "", 0, "90", "epoch.malformed"),
         ("contract", "toy", "00" * 32, 0, "", "epoch.code-missing"),
+        ("rollback", "toy", "", 1, "", "epoch.code-version"),
+        ("rollback", "absent", "", 1, "", "epoch.code-version"),
     ],
 )
 def test_a_decision_that_cannot_be_carried_out_changes_nothing(chain: Chain, kind: str, subject: str, key: str, value: int, note: str, code: str) -> None:
@@ -182,7 +197,8 @@ def test_a_decision_that_cannot_be_carried_out_changes_nothing(chain: Chain, kin
 
 
 def test_code_that_the_checker_refuses_is_not_installed(chain: Chain) -> None:
-    decide(chain, 20, "contract", subject="toy", key=upload(chain, "import os\n"))
+    source_hash = upload(chain, "import os\n")
+    decide(chain, 20, "contract", subject="toy", key=source_hash, note=source_hash)
     assert outcome(chain, 0) == "epoch.code-refused"
     assert run_to(chain, 20).header.epoch == 0
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from carbonnode.chain.batch import Batch, SkipOrder
+from carbonnode.chain.batch import Batch
 from carbonnode.chain.genesis import Parameters
 from carbonnode.chain.transaction import Transaction
 from carbonnode.errors import RemoteError
@@ -33,7 +33,7 @@ class Town:
         self.answers: list[tuple[int, bool, bool]] = []
         self.answered = asyncio.Event()
         self.resolver = Resolver(
-            pool, self.admission, self.bodies, CHAIN, self._fetch, lambda: list(self.peers), self._done, lambda batch: not batch.skip_orders
+            pool, self.admission, self.bodies, CHAIN, self._fetch, lambda: list(self.peers), self._done
         )
 
     async def _fetch(self, peer: str, wanted: list[bytes]) -> list[bytes]:
@@ -126,10 +126,9 @@ async def test_limits_hold_for_what_others_propose(make_pool: MakePool, make_tx:
     for tx in txs:
         town.pool.add(tx)
     too_many, too_much_gas = batch_of(*txs), batch_of(*txs[:3])
-    skipping = Batch(1, (), (SkipOrder(1, b"t" * 32, ()),))
-    for height, batch in enumerate((too_many, too_much_gas, skipping), 1):
+    for height, batch in enumerate((too_many, too_much_gas), 1):
         town.resolver.resolve(height, batch.digest, batch)
-    assert town.answers == [(1, False, False), (2, False, False), (3, False, False)]
+    assert town.answers == [(1, False, False), (2, False, False)]
 
 
 async def test_it_keeps_looking_until_the_height_is_final(make_pool: MakePool, make_tx: MakeTransaction, threads: ThreadPoolExecutor) -> None:
