@@ -21,14 +21,17 @@ from carbonnode.identity import NodeIdentity, NodeKeys, TrustStore, make_verifie
 from carbonnode.network import Limits, Network, NetworkConfig, PeerAddress
 from carbonnode.node.clock import SystemClock
 from carbonnode.node.config import ApiSection, NetworkSection, NodeConfig, NodeSection, PeerSection
-from carbonnode.node.directory import NodeDirectory
+from carbonnode.node.directory import VOTED, NodeDirectory
 from carbonnode.node.executor_client import ExecutorClient, ExecutorOptions
 from carbonnode.node.logs import LogFile, Logger, make_logger
 from carbonnode.node.metrics import NodeMetrics
 from carbonnode.node.peering import Peering
 from carbonnode.node.recorder import FileRecorder
 from carbonnode.node.relay import UserRelay
+from carbonnode.node.sandbox import gaps
 from carbonnode.node.service import ValidatorService
+from carbonnode.node.snapshot_desk import SnapshotDesk
+from carbonnode.node.snapshot_install import recover
 from carbonnode.node.startup import check_membership
 from carbonnode.node.store_check import StoreReport, check_store
 from carbonnode.node.user_node import UserNode
@@ -113,25 +116,32 @@ class NodeProcess:
     async def _run_validator(self, config: NodeConfig, genesis: Genesis, keys: NodeKeys, data: DataDirectory, log: Logger, stack: AsyncExitStack) -> None:
         crash = CrashPoints.from_environment(self._environment)
         reserve = config.storage.reserve_bytes
+        recovered = recover(data.path, genesis)
+        if recovered is not None:
+            log.warning("an interrupted change of the state was finished", height=recovered.height)
         blocks = BlockStore(stack.enter_context(LevelKV.open(data.blocks, SpaceGuard(data.blocks, reserve))), crash)
         journal = stack.enter_context(VoteJournal.open(data.journal, SpaceGuard(data.journal, reserve), crash))
-        options = ExecutorOptions(data.state, self._directory.genesis_bytes(), reserve_bytes=reserve, sandbox=config.executor.sandbox)
-        executor = ExecutorClient(options)
+        executor = ExecutorClient(
+            executor_options(config, data.state, self._directory.genesis_bytes()), lambda what: log.error("executor died", what=what)
+        )
         await executor.start()
         stack.push_async_callback(executor.close)
         log.info("executor started", pid=executor.pid, confinement=executor.confinement)
+        for gap in gaps(executor.confinement):
+            log.warning("executor isn't confined by everything a kernel can offer", gap=gap)
         recorder = None
         if config.node.record:
             recorder = FileRecorder(self._directory.log_path.with_name("consensus.ndjson"))
             stack.callback(recorder.close)
         around = Surroundings(config, genesis, keys.consensus, self._clock, crash, log, NodeMetrics(), self._fatal, recorder)
-        node = ValidatorNode(around, Stores(data.path, blocks, journal), executor)
+        node = ValidatorNode(around, Stores(data.path, blocks, journal, self._directory.keys_path / VOTED), executor)
         await node.open()
         trust = self._directory.trust(config, genesis)
         identity = self._own_identity(config, keys, trust, self._clock)
         network = self._network(config, genesis, keys, trust, node.peering, log)
         node.connect(network)
         relay = UserRelay(node)
+        snapshots = SnapshotDesk(node, executor, data.state, self._directory.genesis_path, config.storage)
         watch_node(node, network, lambda: executor.restarts)
         network.set_request_handler(node.peering.on_request)
         host, port = await network.start()
@@ -142,6 +152,7 @@ class NodeProcess:
         stack.push_async_callback(api.stop)
         stack.push_async_callback(node.stop)
         stack.push_async_callback(relay.stop)
+        stack.push_async_callback(snapshots.stop)
         node.start()
         log.info("started", listen=f"{host}:{port}", api=f"{config.api.host}:{api.port}", height=blocks.height)
         await self._until_stopped()
@@ -190,6 +201,19 @@ class NodeProcess:
         if self._fault is None:
             self._fault = error
         self._stop.set()
+
+
+def executor_options(config: NodeConfig, state: Path, genesis: bytes) -> ExecutorOptions:
+    """How to run the executor, by the node's settings."""
+    section = config.executor
+    return ExecutorOptions(
+        state,
+        genesis,
+        reserve_bytes=config.storage.reserve_bytes,
+        sandbox=section.sandbox,
+        memory_bytes=section.memory_mb << 20,
+        patience_s=section.patience_s,
+    )
 
 
 def network_config(config: NodeConfig, genesis: Genesis) -> NetworkConfig:

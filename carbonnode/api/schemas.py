@@ -52,6 +52,7 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     max_transaction_gas: int
     test_clock: bool
     warnings: list[str]
+    confinement: list[str]
 
     @classmethod
     def of(cls, status: NodeStatus) -> "StatusView":
@@ -82,6 +83,7 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
             max_transaction_gas=status.max_transaction_gas,
             test_clock=status.test_clock,
             warnings=list(status.warnings),
+            confinement=list(status.confinement),
         )
 
 

@@ -111,6 +111,8 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     test_clock: bool
     peers: tuple[PeerStatus, ...] = ()
     warnings: tuple[str, ...] = ()
+    confinement: tuple[str, ...] = ()
+    """What confines a validator's executor process, or doesn't, one line for each means."""
 
 
 class BlockInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""`carbonnode contract`: check and run contract files on a local state; show the installed ones."""
+"""`carbonnode contract`: check, run, test and profile contract files on a local state; show the installed ones."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,8 @@ from carbonnode.cli.session import json_option, node_option, with_client
 from carbonnode.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from carbonnode.client import Client
 
 SOURCE = click.Path(dir_okay=False, path_type=Path)
@@ -18,7 +20,7 @@ SOURCE = click.Path(dir_okay=False, path_type=Path)
 
 @click.group(cls=SuggestingGroup)
 def contract() -> None:
-    """Check and run contracts; show the installed ones. The dialect: docs/contracts.md.
+    """Check, run, test and profile contracts; show the installed ones. The dialect: docs/contracts.md.
 
     \b
     Example:
@@ -94,6 +96,107 @@ def run(
         gas=gas,
     )
     output.result(document)
+    return 0
+
+
+def _shorten(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+@contract.command("gas")
+@click.argument("files", nargs=-1, required=True, type=SOURCE)
+@click.option("--method", required=True, metavar="M", help="An export or view of the first file, or CONTRACT.METHOD.")
+@click.option("--args", "args", metavar="JSON_LIST", help='Arguments; bytes as {"hex": "00ff"}.')
+@click.option("--init-args", "init_args", metavar="JSON_LIST", help="Arguments of its @init.")
+@click.option("--sender", default="", metavar="S", help="The sender's key: 64 hex digits, or any name.")
+@click.option("--time", "time_ms", type=click.IntRange(min=0), metavar="MS", help="Market time in ms.")
+@click.option("--gas", type=click.IntRange(min=200), default=1_000_000, show_default=True, metavar="N", help="Gas limit.")
+@json_option
+def gas_(
+    files: tuple[Path, ...],
+    method: str,
+    args: str | None,
+    init_args: str | None,
+    sender: str,
+    time_ms: int | None,
+    gas: int,
+    output: Output,
+) -> int:
+    """Run a method as `contract run` does, and show which line uses how much gas.
+
+    \b
+    Example:
+      carbonnode contract gas till.py --init-args '["ann", 500]' --method transfer --args '["ann", "bob", 20]'
+    """
+    from carbonnode.local import contract_tools
+    from carbonnode.local.chain import DEFAULT_TIME_MS
+
+    found = contract_tools.gas(
+        files,
+        method,
+        args=_json_list(args, "--args"),
+        init_args=_json_list(init_args, "--init-args"),
+        sender=sender,
+        time_ms=DEFAULT_TIME_MS if time_ms is None else time_ms,
+        gas=gas,
+    )
+
+    def render(console: "Console") -> None:
+        from carbonnode.cli.output import rows
+
+        where = len({line["contract"] for line in found["lines"]}) > 1
+        names = [f"{line['contract']}:{line['line']}" if where else str(line["line"]) for line in found["lines"]]
+        room = max(20, console.width - 34 - max(map(len, names), default=0))
+        body = [
+            (name, line["gas"], f"{line['share']:5.1f} %", line["count"], _shorten(line["source"], room))
+            for name, line in zip(names, found["lines"], strict=True)
+        ]
+        console.print(rows(("line", "gas", "share", "count", "source"), body))
+        console.print(f"{found['outcome']} {found['code']}".strip(), markup=False)
+        console.print(f"{found['gas_used']:,} gas: {found['outside']:,} of them for the transaction and for entering methods", markup=False)
+        if found["forfeited"]:
+            console.print(f"{found['forfeited']:,} of them not used, but forfeited: a failure takes the whole limit", markup=False)
+
+    output.result(found, render)
+    return 0
+
+
+@contract.command("test")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("-k", "select", default="", metavar="WORDS", help="Only tests whose names match, as of pytest -k.")
+@json_option
+def test(paths: tuple[Path, ...], select: str, output: Output) -> int:
+    """Run an author's tests (test_*.py, pytest) with our fixtures, on a chain in memory; no network is needed. Exit status 1 if one fails.
+
+    The fixtures: `deploy`, `local_chain`, `local_market` (docs/contracts.md). Needs pytest: pip install 'carbonnode[test]'.
+
+    \b
+    Example:
+      carbonnode contract test
+      carbonnode contract test tests/test_till.py -k money
+    """
+    from carbonnode.local.contract_test import run_tests
+
+    found = run_tests(paths or (Path(),), select=select)
+    output.result(found, lambda console: console.print(f"{found['passed']} passed, {found['failed']} failed, {found['skipped']} skipped", markup=False))
+    return 0 if found["ok"] else 1
+
+
+@contract.command("new")
+@click.argument("name")
+@click.option("--dir", "directory", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Where to write; the working directory.")
+@json_option
+def new(name: str, directory: Path, output: Output) -> int:
+    """Write a first contract NAME.py and its test test_NAME.py; files that exist are never overwritten.
+
+    \b
+    Example:
+      carbonnode contract new pool
+      carbonnode contract test test_pool.py
+    """
+    from carbonnode.local.contract_new import write
+
+    output.result({"written": [str(path) for path in write(name, directory)]})
     return 0
 
 

@@ -73,11 +73,13 @@ def status(directory: Path | None, node: str | None, output: Output) -> int:
         from carbonnode.cli.output import pairs, rows
 
         peers = document["peer_list"]
-        console.print(pairs({name: value for name, value in document.items() if name not in ("peer_list", "warnings")}))
+        console.print(pairs({name: value for name, value in document.items() if name not in ("peer_list", "warnings", "confinement")}))
         if peers:
             console.print(rows(list(peers[0]), [list(peer.values()) for peer in peers]))
         for warning in document["warnings"]:
             console.print(f"! {warning}", markup=False)
+        for line in document["confinement"]:
+            console.print(f"executor: {line}", markup=False)
 
     output.result(document, render)
     return 0
@@ -94,7 +96,15 @@ def findings(info: "NodeInfo", now_ms: int) -> list[dict[str, Any]]:
         {"check": "sync", "ok": not info.syncing, "detail": "catching up" if info.syncing else "follows the chain", "do": "wait; it comes back by itself"},
         {"check": "evidence", "ok": info.evidence == 0, "detail": f"{info.evidence} proven faults", "do": "see logs/node.log; call the validator's operator"},
         {"check": "warnings", "ok": not info.warnings, "detail": "; ".join(info.warnings) or "none", "do": "do what they say"},
+        {"check": "confinement", "ok": True, "detail": "; ".join(info.confinement) or "no executor", "do": _about(info.confinement)},
     ]
+
+
+def _about(confinement: list[str]) -> str:
+    """What to do about a kernel that confines the executor by less than everything: no fault of the node's, so no failed check."""
+    if all(": on" in line for line in confinement):
+        return "-"
+    return "use a kernel with seccomp and Landlock (Linux 5.13 or later); until then the VM's own checks stand alone where it says off"
 
 
 @click.command()

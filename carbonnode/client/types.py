@@ -47,6 +47,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
     max_transaction_gas: int
     test_clock: bool = False
     warnings: list[str] = []
+    confinement: list[str] = []
 
 
 class CertificateInfo(msgspec.Struct, frozen=True):

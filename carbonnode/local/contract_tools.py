@@ -1,4 +1,4 @@
-"""The back ends of `carbonnode contract check` and `contract run`: plain dicts for the command line."""
+"""The back ends of `carbonnode contract check`, `contract run` and `contract gas`: plain dicts for the command line."""
 
 import time
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from carbonnode.chain.genesis import value_from_json, value_to_json
 from carbonnode.chain.transaction import Call
 from carbonnode.chain.values import Value
 from carbonnode.errors import ConfigError
+from carbonnode.local import gas_profile
 from carbonnode.local.chain import DEFAULT_TIME_MS, LocalChain, LocalRefusal, key_of
 from carbonnode.vm.checker import check as check_source
 from carbonnode.vm.contract import ContractRefused
@@ -52,15 +53,15 @@ def run(
     if not paths:
         raise ConfigError("contract run needs at least one contract file")
     target, _, name = method.rpartition(".")
-    target = target or _contract_name(paths[0])
+    target = target or contract_name(paths[0])
     values, init_values = _values(args, "--args"), _values(init_args, "--init-args")
     chain = LocalChain(time_ms)
     started = time.perf_counter()
     try:
         # The contract that is run comes last: its @init may call the others.
-        for path in sorted(paths, key=lambda p: _contract_name(p) == target):
-            mine = _contract_name(path) == target
-            chain.deploy(_contract_name(path), read_source(path), init_values if mine else (), gas=gas)
+        for path in sorted(paths, key=lambda p: contract_name(p) == target):
+            mine = contract_name(path) == target
+            chain.deploy(contract_name(path), read_source(path), init_values if mine else (), gas=gas)
     except ContractRefused as refused:
         return _result("REJECT", None, refused.errors[0].rule, 0, started, []) | {"errors": [_shown(error) for error in refused.errors]}
     except LocalRefusal as refusal:
@@ -76,7 +77,39 @@ def run(
     return ended | {"writes": len(ended["changes"]), "events": [_event(e) for e in outcome.events]}
 
 
-def _contract_name(path: Path) -> str:
+def gas(
+    paths: Sequence[Path],
+    method: str,
+    *,
+    args: Sequence[Any] = (),
+    init_args: Sequence[Any] = (),
+    sender: str = "",
+    time_ms: int = DEFAULT_TIME_MS,
+    gas: int = DEFAULT_GAS,
+) -> dict[str, Any]:
+    """Where the gas of a run goes, line by line; the arguments are those of `run`.
+
+    {"outcome", "code", "gas_used", "outside", "forfeited", "lines": [{"contract", "line", "gas", "share", "count", "source"}]}: `gas_used` is the sum of
+    the others. Raises `ContractRefused` for a source, `LocalRefusal` for a failing `@init`.
+    """
+    if not paths:
+        raise ConfigError("contract gas needs at least one contract file")
+    target, _, name = method.rpartition(".")
+    target = target or contract_name(paths[0])
+    values, init_values = _values(args, "--args"), _values(init_args, "--init-args")
+    chain, contracts = LocalChain(time_ms), {}
+    for path in sorted(paths, key=lambda p: contract_name(p) == target):
+        own = contract_name(path)
+        contracts[own] = gas_profile.install(chain, own, read_source(path), init_values if own == target else (), gas)
+    found = gas_profile.profile(chain, contracts, Call(target, name, values), sender=_sender(sender), gas=gas)
+    lines = [{field: getattr(line, field) for field in ("contract", "line", "gas", "share", "count", "source")} for line in found.lines]
+    outcome = found.outcome
+    head = {"outcome": outcome.status.name, "code": outcome.code, "gas_used": outcome.gas_used}
+    return head | {"outside": found.outside, "forfeited": found.forfeited, "lines": lines}
+
+
+def contract_name(path: Path) -> str:
+    """The name under which a file is installed: that of the file, made a contract's name."""
     return "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in path.stem.lower()).lstrip("0123456789_") or "contract"
 
 

@@ -1,8 +1,13 @@
-"""pytest fixtures for authors of contracts. In a `conftest.py`: `from carbonnode.local.testing import *  # noqa: F403`.
+"""pytest fixtures for authors of contracts. `carbonnode contract test` brings them along; elsewhere, in a `conftest.py`:
+`from carbonnode.local.testing import *  # noqa: F403`. Needs pytest: `pip install 'carbonnode[test]'`.
 
-- `local_chain`: an empty `LocalChain`; `chain.deploy("name", source)`, `chain.call(...)`, `chain.view(...)`, `chain.refusal(...)`.
+- `deploy`: a function that installs a contract and gives it to the test: `till = deploy("till.py", "ann", 500)`. A file is looked for beside the
+  test, one folder up, and in the working directory; further arguments go to `@init`. Deploy several and they can call one another.
+- the deployed contract (`Deployed`): `call`, `view`, `refused`, `expect(..., value=, code=, outcome=, events=, gas=)`, `events`, and `by("ann")` for
+  another sender.
+- `local_chain`: the `LocalChain` under it: `advance(ms)` lets time pass and runs what contracts scheduled, `snapshot()` and `restore(...)`, `upgrade` and
+  `rollback`.
 - `local_market`: every shipped contract with the rule set `demo-nger`, vintage 2024 open, book `CEA-2024` listed at 6,196 fen.
-- `deploy_file`: a function that installs a contract file on `local_chain` by its path.
 """
 
 from collections.abc import Callable
@@ -10,21 +15,29 @@ from pathlib import Path
 
 import pytest
 
-from carbonnode.local.chain import LocalChain, LocalEvent, LocalRefusal, key_of
+from carbonnode.chain.values import Value
+from carbonnode.errors import ConfigError
+from carbonnode.local.chain import LocalChain, LocalEvent, LocalRefusal, Snapshot, key_of
+from carbonnode.local.contract_tools import contract_name
+from carbonnode.local.deployed import Deployed
 from carbonnode.local.market import LocalMarket, document
 from carbonnode.local.ruleset import load
 
 __all__ = [
+    "Deployed",
     "LocalChain",
     "LocalEvent",
     "LocalMarket",
     "LocalRefusal",
-    "deploy_file",
+    "Snapshot",
+    "deploy",
     "document",
     "key_of",
     "local_chain",
     "local_market",
 ]
+
+Deploy = Callable[..., Deployed]
 
 
 @pytest.fixture
@@ -34,14 +47,16 @@ def local_chain() -> LocalChain:
 
 
 @pytest.fixture
-def deploy_file(local_chain: LocalChain) -> Callable[[Path], LocalChain]:
-    """Install a contract file (its name without .py) on `local_chain`."""
+def deploy(local_chain: LocalChain, request: pytest.FixtureRequest) -> Deploy:
+    """Install a contract file on `local_chain`, under its file's name unless `name` says another."""
 
-    def deploy(path: Path) -> LocalChain:
-        local_chain.deploy(path.stem, path.read_bytes())
-        return local_chain
+    def install(path: str | Path, *args: Value, name: str = "") -> Deployed:
+        file = find_contract(Path(path), request.path.parent)
+        installed = name or contract_name(file)
+        local_chain.deploy(installed, file.read_bytes(), args)
+        return Deployed(local_chain, installed)
 
-    return deploy
+    return install
 
 
 @pytest.fixture
@@ -52,3 +67,12 @@ def local_market() -> LocalMarket:
     book = market.vintage(2024)
     market.by("exchange", "matching", "open_book", book, rules.scaled("first_reference_price_fen"))
     return market
+
+
+def find_contract(path: Path, beside: Path) -> Path:
+    """A contract file: beside the test, one folder up, or in the working directory. Raises `ConfigError` naming the places."""
+    places = [beside / path, beside.parent / path, Path.cwd() / path]
+    for place in places:
+        if place.is_file():
+            return place
+    raise ConfigError(f"no contract file {path}: looked for {', '.join(str(place) for place in places)}")

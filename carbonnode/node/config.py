@@ -16,6 +16,7 @@ from carbonnode.errors import ConfigError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MAX_PORT = 65_535
+LEAST_MEMORY_MB = 256
 
 
 class NodeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,15 +76,26 @@ class MempoolSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class StorageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`reserve_bytes` of disk space are never written to: below them the node stops voting and resumes by itself."""
+    """`reserve_bytes` of disk space are never written to: below them the node stops voting and resumes by itself.
+
+    Every `snapshot_blocks` heights (0: never) a validator writes a snapshot of the state, for others to fetch; one that is more than `snapshot_lag` blocks
+    behind fetches one instead of executing those blocks (0: never; it keeps every block from genesis then).
+    """
 
     reserve_bytes: int = 64 * 1024 * 1024
+    snapshot_blocks: int = 1_000
+    snapshot_lag: int = 1_000
 
 
 class ExecutorSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The executor process. `sandbox` confines it with what the kernel offers (seccomp, Landlock)."""
+    """The executor process. `sandbox` confines it with what the kernel offers (seccomp, Landlock), to `memory_mb` of private memory too (0: no limit).
+
+    A process that gives no answer for `patience_s` is killed and started again.
+    """
 
     sandbox: bool = True
+    memory_mb: int = 4096
+    patience_s: int = 120
 
 
 class KeysSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,6 +134,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         for peer in self.network.peers:
             _check_peer(peer, where)
         _check_positive(self, where)
+        if 0 != self.executor.memory_mb < LEAST_MEMORY_MB:
+            raise ConfigError(f"{where}: executor.memory_mb is {self.executor.memory_mb}: give at least {LEAST_MEMORY_MB}, or 0 for no limit")
 
 
 def _check_peer(peer: PeerSection, where: str) -> None:
@@ -144,10 +158,14 @@ def _check_positive(config: NodeConfig, where: str) -> None:
         "mempool.per_account": config.mempool.per_account,
         "mempool.verify_chunk": config.mempool.verify_chunk,
         "storage.reserve_bytes": config.storage.reserve_bytes,
+        "executor.patience_s": config.executor.patience_s,
     }
     for key, amount in amounts.items():
         if amount < 1:
             raise ConfigError(f"{where}: {key} is {amount}: it must be at least 1")
+    for key, amount in (("snapshot_blocks", config.storage.snapshot_blocks), ("snapshot_lag", config.storage.snapshot_lag)):
+        if amount < 0:
+            raise ConfigError(f"{where}: storage.{key} is {amount}: it must be at least 0, which switches it off")
     if config.network.dead_after_ms <= config.network.heartbeat_ms:
         raise ConfigError(f"{where}: network.dead_after_ms must exceed network.heartbeat_ms ({config.network.heartbeat_ms}), or idle links are closed")
 

@@ -1,14 +1,15 @@
 """The daemon's side of the executor process: starts it, talks to it, starts it again when it dies.
 
 A restart is invisible to the caller: blocks that the dead process held in memory are executed again from what was sent before, with equal hashes, then
-the commands it owed an answer are sent again. A process that keeps dying on one command is fatal, and the error names the height.
+the commands it owed an answer are sent again. A process that sits on one command is killed, which is a death like another. One that keeps dying on a
+command is fatal, and the error names the height.
 """
 
 import asyncio
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,10 @@ LOCK_PATIENCE_S: Final = 10.0
 """How long a database lock may be held by a predecessor that is still going down."""
 REAP_PATIENCE_S: Final = 2.0
 """How long a process that closed its end may take to exit."""
+OPEN_PATIENCE_S: Final = 600.0
+"""How long a process may take to open the database: after a crash LevelDB reads its log again."""
+TICKS: Final = 4
+"""The watchdog looks this often within its patience: a daemon that was itself suspended doesn't take that for a hang."""
 MAX_QUEUED_VIEWS: Final = 256
 BUSY_S: Final = 0.5
 """Blocks executed less than this ago make views wait their turn."""
@@ -51,6 +56,9 @@ T = TypeVar("T")
 class ExecutorOptions:
     """How to run the executor: its state directory, the genesis file's bytes, heights between flushes, reserved disk space, confinement.
 
+    `memory_bytes` bounds its private memory (0: no limit); a process that needs more dies and is started again. One that gives no answer for
+    `patience_s` is killed.
+
     A daemon leaves `flush_blocks` at 0 and calls `flush` after it has synced its block store: even after a power loss the state is then never
     ahead of the blocks.
     """
@@ -60,6 +68,8 @@ class ExecutorOptions:
     flush_blocks: int = 0
     reserve_bytes: int = DEFAULT_RESERVE_BYTES
     sandbox: bool = True
+    memory_bytes: int = 0
+    patience_s: float = 120.0
 
 
 @dataclass(slots=True)
@@ -89,17 +99,21 @@ class _Logged:
 class ExecutorClient:
     """The executor process as the daemon uses it (`node.ports.ExecutorPort`)."""
 
-    def __init__(self, options: ExecutorOptions) -> None:
+    def __init__(self, options: ExecutorOptions, on_death: Callable[[str], None] | None = None) -> None:
+        """`on_death` is told each time the process dies, and on what."""
         self._options = options
+        self._on_death = on_death
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._watchdog: asyncio.Task[None] | None = None
         self._owed: dict[int, _Owed] = {}
         self._parked: dict[int, _Owed] = {}
         self._number = 0
         self._log: dict[int, _Logged] = {}
         self._finalised = -1
         self._deaths = 0
+        self._hangs_told = 0
         self._closing = False
         self._reviving = False
         self._dead: CarbonnodeError | None = None
@@ -113,12 +127,17 @@ class ExecutorClient:
         """The process."""
         self.restarts = 0
         """How often it was started again."""
+        self.hangs = 0
+        """How often it was killed because it gave no answer."""
+        self.question_us = 0
+        """The executor's time on views, proofs and interfaces so far."""
 
     # Life.
 
     async def start(self) -> LedgerStatus:
         """Start the process and open the state. Raises what opening raises (`StorageError`, `ConfigError`)."""
         await self._launch()
+        self._watchdog = asyncio.get_running_loop().create_task(self._watch(), name="executor-watchdog")
         return await self.status()
 
     async def close(self) -> None:
@@ -134,16 +153,30 @@ class ExecutorClient:
             await self._end()
 
     async def _end(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
+        tasks = [task for task in (self._watchdog, self._reading) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._reap()
         self._fail_all(StorageError("the executor process was closed: the node is stopping", code="closed"))
 
     def kill(self) -> None:
-        """Kill the process at once (tests)."""
+        """Kill the process at once."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
+
+    async def _watch(self) -> None:
+        """Kill a process that sits on one command: contracts are bounded by gas, so that is a hang of the machine's or a fault of ours."""
+        oldest, ticks = -1, 0
+        while True:
+            await asyncio.sleep(self._options.patience_s / TICKS)
+            now = min(self._owed, default=-1)
+            ticks = ticks + 1 if now == oldest and now >= 0 else 0
+            oldest = now
+            if ticks >= TICKS:
+                ticks = 0
+                self.hangs += 1
+                self.kill()
 
     async def _launch(self) -> None:
         """Spawn, open, and start reading answers. A lock held by a predecessor is waited for."""
@@ -180,10 +213,14 @@ class ExecutorClient:
 
     async def _open(self, reader: asyncio.StreamReader) -> protocol.Hello:
         options = self._options
-        command = protocol.Open(str(options.state), options.genesis, options.flush_blocks, options.reserve_bytes, options.sandbox)
+        command = protocol.Open(str(options.state), options.genesis, options.flush_blocks, options.reserve_bytes, options.sandbox, options.memory_bytes)
         self._write(0, command)
         try:
-            _, answer = await _read_answer(reader)
+            _, answer = await asyncio.wait_for(_read_answer(reader), OPEN_PATIENCE_S)
+        except TimeoutError:
+            self.kill()
+            text = f"the executor process didn't open {options.state} in {OPEN_PATIENCE_S:.0f} s: see whether its disk answers"
+            raise StorageError(text, code="executor") from None
         except (asyncio.IncompleteReadError, ConnectionError):
             raise StorageError(f"the executor process ended while it opened {options.state}: its error stands in the log", code="executor") from None
         if isinstance(answer, protocol.Failed):
@@ -268,9 +305,13 @@ class ExecutorClient:
         await self._reap()
         code = None if self._process is None else self._process.returncode
         self._deaths += 1
+        fate = f"killed, no answer for {self._options.patience_s:g} s" if self.hangs > self._hangs_told else f"exit status {code}"
+        self._hangs_told = self.hangs
         doing = f"during {_describe(self._parked[min(self._parked)].command)}" if self._parked else "while idle"
+        if self._on_death is not None:
+            self._on_death(f"the executor process died {doing} ({fate}); it is started again and nothing is lost")
         if self._deaths > MAX_DEATHS:
-            text = f"the executor process died {self._deaths} times {doing} (exit status {code}): its error stands in the log"
+            text = f"the executor process died {self._deaths} times {doing} ({fate}): its error stands in the log"
             self._die(InvariantViolation(text, code="executor-crash"))
             return
         try:
@@ -354,6 +395,37 @@ class ExecutorClient:
         """Block 0."""
         return await self._ask(protocol.GenesisBlock(), ExecutedBlock)
 
+    # Snapshots.
+
+    async def snapshot_begin(self, height: int, directory: Path) -> bool:
+        """Freeze the state of `height`, to be written into `directory`, below the state's own; False if the state stands elsewhere."""
+        return await self._ask(protocol.SnapshotBegin(height, str(directory)), bool)
+
+    async def snapshot_work(self, height: int, budget_us: int) -> protocol.SnapshotProgress | None:
+        """Go on writing for about `budget_us`; None if the process that froze this state is gone. Raises `StorageError` if the disk refuses."""
+        found: protocol.SnapshotProgress | None = await self._ask(
+            protocol.SnapshotWork(height, budget_us), protocol.SnapshotProgress | None  # type: ignore[arg-type]  # a union is no class
+        )
+        return found
+
+    async def snapshot_drop(self) -> None:
+        """Give up what is being written."""
+        await self._ask(protocol.SnapshotDrop(), type(None))
+
+    async def replace(self, swap: Callable[[], None]) -> LedgerStatus:
+        """End the process, let `swap` put another state in its place, and go on with that one. Questions wait meanwhile; executed blocks are void."""
+        self._park()
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        await self._reap()
+        await asyncio.get_running_loop().run_in_executor(None, swap)
+        self._log.clear()
+        self._finalised = -1
+        await self._launch()
+        await self._replay()
+        return await self.status()
+
     # Questions.
 
     async def query(self, contract: str, view: str, args: tuple[Value, ...], sender: bytes, height: int | None = None) -> ViewResult:
@@ -363,6 +435,16 @@ class ExecutorClient:
         its slice; `pruned` or `not-found` for the height.
         """
         wire = tuple([values.to_wire(arg) for arg in args])
+        result, busy = await self._paced(lambda gas: protocol.Query(contract, view, wire, sender, height, gas))
+        answer = _decoded(result, ViewResult)
+        if busy and answer.status == Status.OUT_OF_GAS:
+            raise RemoteError(
+                f"{contract}.{view} needs more time than a view may take while blocks are executed: ask again when the network is quieter", code="busy"
+            )
+        return answer
+
+    async def _paced(self, command: Callable[[int], protocol.AnyCommand]) -> tuple[bytes, bool]:
+        """Ask in the lane of questions: one at a time, a tenth of the executor's time while blocks execute. `command` gets the gas it may use."""
         loop = asyncio.get_running_loop()
         if self._queued_views >= MAX_QUEUED_VIEWS:
             raise RemoteError(f"{MAX_QUEUED_VIEWS} views wait already: ask again in a moment", code="busy")
@@ -371,31 +453,29 @@ class ExecutorClient:
             async with self._views:
                 await asyncio.sleep(max(0.0, self._next_view - loop.time()))
                 busy = loop.time() - self._last_execute < BUSY_S
-                gas = VIEW_GAS_BUSY if busy else VIEW_GAS_IDLE
-                result, elapsed_us = await self._send(protocol.Query(contract, view, wire, sender, height, gas))
+                result, elapsed_us = await self._send(command(VIEW_GAS_BUSY if busy else VIEW_GAS_IDLE))
+                self.question_us += elapsed_us
                 if busy:
                     self._next_view = loop.time() + elapsed_us / 1e6 * (1 / VIEW_SHARE - 1)
         finally:
             self._queued_views -= 1
-        answer = _decoded(result, ViewResult)
-        if busy and answer.status == Status.OUT_OF_GAS:
-            raise RemoteError(
-                f"{contract}.{view} needs more time than a view may take while blocks are executed: ask again when the network is quieter", code="busy"
-            )
-        return answer
+        return result, busy
 
     async def prove(self, key: bytes, height: int | None = None) -> StateProof:
-        """A proof of a state key at a certified height."""
-        return await self._ask(protocol.Prove(key, height), StateProof)
+        """A proof of a state key at a certified height. Raises as `query` does."""
+        result, _ = await self._paced(lambda _: protocol.Prove(key, height))
+        return _decoded(result, StateProof)
 
     async def abi(self, name: str, height: int | None = None) -> ContractAbi | None:
-        """The interface of an installed contract, None if there is none of that name."""
-        found: ContractAbi | None = await self._ask(protocol.Abi(name, height), ContractAbi | None)  # type: ignore[arg-type]
+        """The interface of an installed contract, None if there is none of that name. Raises as `query` does."""
+        result, _ = await self._paced(lambda _: protocol.Abi(name, height))
+        found: ContractAbi | None = _decoded(result, ContractAbi | None)  # type: ignore[arg-type]
         return found
 
     async def contracts(self) -> tuple[str, ...]:
-        """Names of the installed contracts."""
-        return await self._ask(protocol.Contracts(), tuple[str, ...])
+        """Names of the installed contracts. Raises as `query` does."""
+        result, _ = await self._paced(lambda _: protocol.Contracts())
+        return _decoded(result, tuple[str, ...])
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> tuple[int, protocol.AnyAnswer]:

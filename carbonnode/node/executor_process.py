@@ -5,6 +5,7 @@ at a time and ends when the other end closes. What a contract can't cause ends i
 kills the process with its traceback on stderr.
 """
 
+import codecs
 import gc
 import os
 import signal
@@ -25,6 +26,9 @@ from carbonnode.node.sandbox import confine
 from carbonnode.storage.crashpoints import CrashPoints
 from carbonnode.storage.leveldb import LevelKV
 from carbonnode.storage.space import SpaceGuard
+
+for _name in ("ascii", "latin-1"):
+    codecs.lookup(_name)  # loaded from a file at first use, which the sandbox no longer allows
 
 _GC_THRESHOLDS = (50_000, 20, 100)
 
@@ -65,9 +69,12 @@ class Service:
     def _open(self, command: protocol.Open) -> protocol.Hello:
         path = Path(command.path)
         genesis = parse_genesis(command.genesis)
+        confinement: tuple[str, ...] = ("none: switched off by `executor.sandbox`",)
+        if command.sandbox and path.is_dir():
+            # Before the database has threads of its own: they are confined as well.
+            confinement = confine(path, command.memory_bytes)
         self._kv = LevelKV.open(path, SpaceGuard(path, command.reserve_bytes))
         self._executor = BlockExecutor(self._kv, genesis, flush_blocks=command.flush_blocks)
-        confinement = confine(path) if command.sandbox else ("none: switched off by `executor.sandbox`",)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)

@@ -20,13 +20,17 @@ class Command(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unk
 
 
 class Open(Command, frozen=True):
-    """The first command: open the state database in `path` for the chain of this genesis file. `sandbox`: confine the process."""
+    """The first command: open the state database in `path` for the chain of this genesis file.
+
+    `sandbox`: confine the process, to `memory_bytes` of its own too (0: no limit).
+    """
 
     path: str
     genesis: bytes
     flush_blocks: int
     reserve_bytes: int
     sandbox: bool
+    memory_bytes: int
 
 
 class Execute(Command, frozen=True):

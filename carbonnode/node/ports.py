@@ -13,6 +13,9 @@ from carbonnode.network import Channel
 class ExecutorPort(Protocol):
     """The executor process, seen from the daemon. Every call may raise `CarbonnodeError`; a dead process is a `StorageError`."""
 
+    confinement: tuple[str, ...]
+    """What confines the process, or doesn't, one line for each means."""
+
     async def execute(self, height: int, batch: Batch, transactions: Sequence[bytes]) -> ExecutedBlock:
         """Execute on top of height - 1, in memory. Idempotent."""
         ...

@@ -59,7 +59,7 @@ class ValidatorService:
         """The node at a glance."""
         node = self._node
         around, driver, history = node.around, node.driver, node.history
-        header = history.block(history.height).header
+        header = history.header(history.height)
         parameters = driver.epoch.parameters
         view = node.replica.state()
         return NodeStatus(
@@ -81,12 +81,13 @@ class ValidatorService:
             syncing=node.syncer.active,
             mempool=len(node.pool),
             evidence=len(node.evidence_seen),
-            oldest_height=max(0, history.height - parameters.undo_blocks),
+            oldest_height=max(node.stores.blocks.base, history.height - parameters.undo_blocks),
             validity_blocks=parameters.validity_blocks,
             max_transaction_gas=parameters.max_transaction_gas,
             test_clock=around.genesis.test_clock,
             peers=self._peers(),
             warnings=tuple(around.alarms) + (("abstaining: votes were lost",) if view.abstaining else ()),
+            confinement=node.executor.confinement,
         )
 
     def _peers(self) -> tuple[PeerStatus, ...]:
@@ -103,7 +104,7 @@ class ValidatorService:
         others = len(node.driver.others)
         connected = sum(1 for name in node.driver.others if self._network.is_connected(name))
         needed = node.driver.epoch.validators.quorum - 1
-        age_ms = self.now_ms() - node.history.block(node.history.height).header.time_ms
+        age_ms = self.now_ms() - node.history.header(node.history.height).time_ms
         checks = (
             HealthCheck("peers", connected >= needed, f"{connected} of {others} other validators are connected, a quorum needs {needed}"),
             HealthCheck("sync", not node.syncer.active, f"at height {node.history.height}" + (f" of {node.syncer.target}" if node.syncer.active else "")),

@@ -18,11 +18,12 @@ from carbonnode.vm.rewrite_expressions import GAS, ExpressionRewriter, call, loa
 _OUTER = "_outer"
 
 
-def compile_program(name: str, program: Program, schedule: GasSchedule) -> dict[str, CodeType]:
-    """The code of every function of a program; each has exactly the free variable `_g`."""
+def compile_program(name: str, program: Program, schedule: GasSchedule, rewriter: "type[FunctionRewriter] | None" = None) -> dict[str, CodeType]:
+    """The code of every function of a program; each has exactly the free variable `_g`. A profiler brings a `rewriter` of its own."""
+    rewrite = rewriter or FunctionRewriter
     types = Inference(program)
     costs = Costs(schedule, program)
-    functions: list[ast.stmt] = [FunctionRewriter(program, types, costs, info).function() for info in program.functions.values()]
+    functions: list[ast.stmt] = [rewrite(program, types, costs, info).function() for info in program.functions.values()]
     cell = ast.Assign(targets=[ast.Name(id=GAS, ctx=ast.Store())], value=ast.Constant(value=0))
     # Declared global, so that functions find one another in the contract's namespace and only the gas is a free variable.
     known = ast.Global(names=list(program.functions))

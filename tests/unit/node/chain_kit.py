@@ -56,6 +56,7 @@ class LocalExecutor:
         self.kv = kv or MemoryKV()
         self.ledger = BlockExecutor(self.kv, genesis, flush_blocks=4)
         self.executions: list[int] = []
+        self.confinement: tuple[str, ...] = ("none: in this process",)
 
     async def execute(self, height: int, batch: Batch, transactions: Sequence[bytes]) -> ExecutedBlock:
         self.executions.append(height)
