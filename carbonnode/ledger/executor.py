@@ -104,12 +104,17 @@ class BlockExecutor:
         """The last executed height."""
         return self._executed[-1].block.header.height if self._executed else self.height
 
+    @property
+    def header(self) -> Header:
+        """The header of the last finalised height."""
+        return self._header
+
     def status(self) -> LedgerStatus:
         """Where the ledger stands."""
         tip = self._store.tip
         if tip is None:
             raise InvariantViolation("the ledger has no genesis block")
-        oldest = max(0, tip.height - self._parameters().undo_blocks)
+        oldest = max(self._store.base, tip.height - self._parameters().undo_blocks)
         return LedgerStatus(tip.chain_id, tip.height, tip.header_hash, tip.state_root, self.executed, self._store.flushed, oldest)
 
     def epochs(self) -> tuple[NextEpoch, NextEpoch | None]:

@@ -62,6 +62,8 @@ class StateStore:
         """The last finalised block, flushed or not; None before genesis."""
         self.flushed = -1
         """The height of the last flush."""
+        self.base = int.from_bytes(kv.get(layout.BASE) or b"", "big")
+        """The height of the snapshot that this state began from, 0 where it began at genesis."""
         raw = kv.get(layout.TIP)
         if raw is not None:
             self.tip = self._decoded(raw, Tip, "tip")

@@ -229,6 +229,12 @@ def _put_child(node: bytearray, digit: int, child: Below) -> None:
     node[1:HEAD] = (bitmap << 16 | leaf_map).to_bytes(4, "big")
 
 
+def build_subtree(path: bytes, leaves: Sequence[Leaf]) -> tuple[Below, dict[bytes, bytes | None]]:
+    """What leaves in order of path, all below `path`, make there, and the node records of that subtree."""
+    update = TreeUpdate(lambda _path: None)
+    return update._build(path, leaves), update.writes  # noqa: SLF001 - the same tree, built where there is none
+
+
 def fresh_root(leaves: Iterable[Leaf]) -> bytes:
     """The root of a tree built from nothing: what every other way to the same leaves must give."""
     return TreeUpdate(lambda _path: None).apply(leaves)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from carbonnode.chain.certificate import Certificate
 from carbonnode.chain.codec import decode
 from carbonnode.chain.header import Header
 from carbonnode.chain.proof import ValidatorChange
@@ -38,21 +39,33 @@ class ChangeFile:
 
     def add(self, stored: StoredBlock, validators: tuple[Validator, ...]) -> None:
         """The block announces `validators` for the next height."""
-        if stored.certificate is None or stored.header.height <= self.height:
-            return
-        self.changes = (*self.changes, ValidatorChange(stored.header.encoded, stored.certificate, validators))
-        write_durably(self._path, msgspec.json.encode(self.changes))
+        self._append(stored.header, stored.certificate, validators)
+
+    def _append(self, header: Header, certificate: Certificate | None, validators: tuple[Validator, ...]) -> None:
+        if certificate is not None and header.height > self.height:
+            self.replace((*self.changes, ValidatorChange(header.encoded, certificate, validators)))
+
+    def replace(self, changes: tuple[ValidatorChange, ...]) -> None:
+        """Other changes in place of these: up to a snapshot, verified from genesis."""
+        self.changes = changes
+        write_durably(self._path, msgspec.json.encode(changes))
+
+    def cut_above(self, height: int) -> None:
+        """Forget changes that blocks above `height` announced: those blocks are gone."""
+        kept = tuple(change for change in self.changes if decode(change.header, Header).height <= height)
+        if kept != self.changes:
+            self.replace(kept)
 
     def complete(self, blocks: BlockStore, current: ValidatorSet) -> None:
         """Add the last change if a crash kept it out: `current` certifies the block after the stored ones."""
         if blocks.height < 1 or blocks.header(blocks.height).next_validators_hash != current.hash:
             return
-        for height in range(blocks.height, self.height, -1):
+        for height in range(blocks.height, max(self.height, blocks.base - 1), -1):
             header = blocks.header(height)
             if header.next_validators_hash != current.hash:
                 return
             if header.validators_hash != header.next_validators_hash:
-                self.add(blocks.block(height), current.validators)
+                self._append(header, blocks.certificate(height), current.validators)
                 return
             if height % 1_000 == 0 and header.validators_hash == self._last_hash(blocks):
                 return
@@ -61,7 +74,7 @@ class ChangeFile:
         """The hash of the set that the known changes lead to."""
         if self.changes:
             return decode(self.changes[-1].header, Header).next_validators_hash
-        return blocks.header(0).next_validators_hash
+        return blocks.header(blocks.base).next_validators_hash
 
     def announced_at(self, height: int) -> tuple[Validator, ...]:
         """The set that the header of `height` announces if it differs from its own, else nothing."""

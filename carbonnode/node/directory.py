@@ -14,6 +14,8 @@ from carbonnode.node.config import NodeConfig, load_config, to_toml
 from carbonnode.storage.datadir import DataDirectory, write_durably
 
 PASSPHRASE_VARIABLE = "CARBONNODE_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable that names a file
+VOTED = "voted"
+"""In `keys/`: these keys have voted, so whoever finds no journal with them must not vote at once."""
 _MADE_BY_INIT = "`carbonnode init` makes it"
 
 

@@ -23,6 +23,7 @@ from carbonnode.errors import CarbonnodeError, InvariantViolation
 from carbonnode.ledger.executor import BlockExecutor
 from carbonnode.node import executor_protocol as protocol
 from carbonnode.node.sandbox import confine
+from carbonnode.node.snapshot_service import SnapshotService
 from carbonnode.storage.crashpoints import CrashPoints
 from carbonnode.storage.leveldb import LevelKV
 from carbonnode.storage.space import SpaceGuard
@@ -40,6 +41,7 @@ class Service:
         self._crash = crash
         self._executor: BlockExecutor | None = None
         self._kv: LevelKV | None = None
+        self._snapshots: SnapshotService | None = None
         self._handlers: dict[type[Any], Callable[[Any], object]] = {
             protocol.Execute: self._execute,
             protocol.Finalise: self._finalise,
@@ -52,6 +54,9 @@ class Service:
             protocol.Prove: lambda c: self._ledger.prove(c.key, c.height),
             protocol.Abi: lambda c: self._ledger.abi(c.name, c.height),
             protocol.Contracts: lambda _c: self._ledger.contracts(),
+            protocol.SnapshotBegin: self._snapshot_begin,
+            protocol.SnapshotWork: self._snapshot_work,
+            protocol.SnapshotDrop: lambda _c: self._snapshot.drop(),
         }
 
     @property
@@ -59,6 +64,12 @@ class Service:
         if self._executor is None:
             raise InvariantViolation("the executor got a command before it was opened")
         return self._executor
+
+    @property
+    def _snapshot(self) -> SnapshotService:
+        if self._snapshots is None:
+            raise InvariantViolation("the executor got a command before it was opened")
+        return self._snapshots
 
     def answer(self, command: protocol.AnyCommand) -> object:
         """The result of a command; raises what it raises."""
@@ -75,6 +86,7 @@ class Service:
             confinement = confine(path, command.memory_bytes)
         self._kv = LevelKV.open(path, SpaceGuard(path, command.reserve_bytes))
         self._executor = BlockExecutor(self._kv, genesis, flush_blocks=command.flush_blocks)
+        self._snapshots = SnapshotService(self._kv, self._executor, SpaceGuard(path, command.reserve_bytes), self._crash)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
@@ -102,8 +114,16 @@ class Service:
         args = [values.from_wire(arg) for arg in command.args]
         return self._ledger.query(command.contract, command.view, args, command.sender, command.height, gas=command.gas)
 
+    def _snapshot_begin(self, command: protocol.SnapshotBegin) -> object:
+        return self._snapshot.begin(command)
+
+    def _snapshot_work(self, command: protocol.SnapshotWork) -> object:
+        return self._snapshot.work(command)
+
     def close(self) -> None:
         """Release the database; what wasn't flushed is executed again from the block store."""
+        if self._snapshots is not None:
+            self._snapshots.drop()
         if self._kv is not None:
             self._kv.close()
 

@@ -99,7 +99,28 @@ class Contracts(Command, frozen=True):
     """Names of installed contracts."""
 
 
-AnyCommand = Open | Execute | Finalise | DiscardAbove | Flush | Status | Epochs | GenesisBlock | Query | Prove | Abi | Contracts
+class SnapshotBegin(Command, frozen=True):
+    """Freeze the state of `height`, the final and flushed one, to be written into `directory`; False if the state stands elsewhere."""
+
+    height: int
+    directory: str
+
+
+class SnapshotWork(Command, frozen=True):
+    """Go on writing the snapshot of `height` for about `budget_us`."""
+
+    height: int
+    budget_us: int
+
+
+class SnapshotDrop(Command, frozen=True):
+    """Give up the snapshot that is being written."""
+
+
+AnyCommand = (
+    Open | Execute | Finalise | DiscardAbove | Flush | Status | Epochs | GenesisBlock | Query | Prove | Abi | Contracts
+    | SnapshotBegin | SnapshotWork | SnapshotDrop
+)  # fmt: skip
 
 
 class Done(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=True):
@@ -122,6 +143,15 @@ class Hello(msgspec.Struct, array_like=True, frozen=True):
 
     pid: int
     confinement: tuple[str, ...]
+
+
+class SnapshotProgress(msgspec.Struct, array_like=True, frozen=True):
+    """How far a snapshot is: `done` says that all its files are written, not yet synced."""
+
+    done: bool
+    leaves: int
+    chunks: int
+    size_bytes: int
 
 
 AnyAnswer = Done | Failed

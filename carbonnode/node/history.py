@@ -59,6 +59,11 @@ class History:
         """The last certified height."""
         return self._blocks.height
 
+    @property
+    def first(self) -> int:
+        """The lowest height whose block is here."""
+        return self._blocks.first
+
     def add(self, block: FinalBlock) -> None:
         """A block became final: keep it at hand."""
         self._recent[block.height] = Block(block.stored, block.outcome)
@@ -68,6 +73,16 @@ class History:
             _, old = self._recent.popitem(last=False)
             for receipt in old.outcome.receipts[old.outcome.job_count :]:
                 self._recent_ids.pop(receipt.tx_id, None)
+
+    def reset(self) -> None:
+        """The store begins elsewhere now: forget what was at hand."""
+        self._recent.clear()
+        self._recent_ids.clear()
+
+    def header(self, height: int) -> Header:
+        """The header at `height`; of the store's base too, whose block isn't here."""
+        found = self._recent.get(height)
+        return self._blocks.header(height) if found is None else found.header
 
     def executed_lately(self, tx_id: bytes) -> bool:
         """Whether the id stands in one of the last blocks; costs no look into the store."""
@@ -84,6 +99,12 @@ class History:
             return found
         if not 0 <= height <= self._blocks.height:
             raise ServiceRefusal(f"there is no certified block {height}: the chain is at {self._blocks.height}", code="not-found")
+        if height < self._blocks.first:
+            raise ServiceRefusal(
+                f"block {height} isn't here: this node began from the snapshot of height {self._blocks.base} and has blocks from {self._blocks.first} on; "
+                "ask a node that keeps older ones",
+                code="pruned",
+            )
         stored = self._blocks.block(height)
         return Block(stored, decode_outcome(stored))
 
@@ -101,6 +122,9 @@ class History:
         if place is None:
             return None
         height, index = place
+        if height < self._blocks.first:
+            # It is final, and runs no second time; what came of it, older nodes know.
+            return TransactionStatus(tx_id, FINAL, height, "", "pruned")
         outcome = self.block(height).outcome
         receipt = outcome.receipts[outcome.job_count + index]
         events = outcome.events[receipt.event_index : receipt.event_index + receipt.event_count]

@@ -9,9 +9,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 from carbonnode.chain.batch import Batch
 from carbonnode.chain.certificate import Certificate
+from carbonnode.chain.header import Header
 from carbonnode.chain.transaction import Transaction
 from carbonnode.errors import DiskFull
 from carbonnode.ledger.results import ExecutedBlock
@@ -36,6 +38,18 @@ class FinalBlock:
     def height(self) -> int:
         """Its height."""
         return self.outcome.header.height
+
+
+class SnapshotMaker(Protocol):
+    """Makes snapshots of the state; a block's end is the only moment at which the state stands at its height."""
+
+    def due(self, height: int) -> bool:
+        """Whether it wants the state of this height."""
+        ...
+
+    async def begin(self, header: Header, certificate: Certificate) -> None:
+        """The state is final at the header's height, and on disk: freeze it now."""
+        ...
 
 
 OnExecuted = Callable[[ExecutedBlock], Awaitable[None]]
@@ -67,6 +81,8 @@ class Pipeline:
         self._busy = 0
         self._paused = False
         self._unsynced = 0
+        self.snapshots: SnapshotMaker | None = None
+        """Told of the heights at which it wants to freeze the state."""
 
     def start(self) -> None:
         """Start the workers."""
@@ -183,13 +199,16 @@ class Pipeline:
         stored = StoredBlock(header, outcome.header_hash, batch.encoded, tuple([tx.raw for tx in kept]), outcome.encoded, certificate)
         ids = tuple([tx.id for tx in kept])
         self._unsynced += 1
-        sync = self._unsynced >= SYNC_EVERY_BLOCKS
+        freeze = self.snapshots is not None and self.snapshots.due(header.height)
+        sync = freeze or self._unsynced >= SYNC_EVERY_BLOCKS
         await self._put(stored, ids, sync=sync)
         await self._retry_full(lambda: self._executor.finalise(header.height))
         self._on_final(FinalBlock(stored, outcome, batch, kept))
         if sync:
             self._unsynced = 0
             await self._on_durable(min(header.height, await self._retry_full(self._executor.flush)))
+        if freeze and self.snapshots is not None:
+            await self.snapshots.begin(header, certificate)
 
     async def _put(self, stored: StoredBlock, ids: tuple[bytes, ...], *, sync: bool) -> None:
         loop = asyncio.get_running_loop()

@@ -157,7 +157,9 @@ class UserRelay:
         history = self._node.history
         items: list[bytes] = []
         size = 0
-        for height in range(max(wanted.first, 0), min(wanted.first + min(wanted.count, BLOCKS_A_REQUEST), history.height + 1)):
+        # Older blocks than this node has: others are asked for them.
+        start = max(wanted.first, 0) if wanted.first >= history.first else history.height + 1
+        for height in range(start, min(wanted.first + min(wanted.count, BLOCKS_A_REQUEST), history.height + 1)):
             stored, outcome = history.block(height)
             transactions = [Transaction.decode(raw) for raw in stored.transactions]
             organisations = await self._organisations(transactions)

@@ -29,7 +29,13 @@ async def align_stores(blocks: BlockStore, executor: ExecutorPort) -> int:
             f"the state is at height {status.height}, the block store ends at {blocks.height}: blocks were lost; restore a backup with `carbonnode restore`",
             code="corrupt",
         )
-    if status.height >= 0 and blocks.block(status.height).header_hash != status.header_hash:
+    if status.height < blocks.base:
+        raise StorageError(
+            f"the state is at height {status.height}, the block store begins at {blocks.base}: the state was lost and these blocks can't give it back; run "
+            "`carbonnode verify-store --repair`, the node then fetches a snapshot from its peers",
+            code="corrupt",
+        )
+    if status.height >= 0 and blocks.header_hash(status.height) != status.header_hash:
         raise StorageError(
             f"state and block store hold different blocks at height {status.height}: run `carbonnode verify-store`, or remove the state directory "
             "to rebuild it",

@@ -15,13 +15,16 @@ from carbonnode.chain.batch import Batch
 from carbonnode.chain.certificate import verify_certificate
 from carbonnode.chain.codec import decode
 from carbonnode.chain.genesis import Genesis
+from carbonnode.chain.header import Header
 from carbonnode.chain.merkle import leaf_hash, tree_head
+from carbonnode.chain.proof import ValidatorChange, validators_after
 from carbonnode.chain.transaction import Transaction
 from carbonnode.chain.validators import ValidatorSet
 from carbonnode.errors import CarbonnodeError, InvalidBlock, StorageError
 from carbonnode.ledger.check import rebuilt_root
 from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.ledger.store import StateStore
+from carbonnode.node.changes import ChangeFile
 from carbonnode.storage import leveldb
 from carbonnode.storage.blocks import MAX_RECORD_BYTES, BlockStore, StoredBlock
 from carbonnode.storage.datadir import DataDirectory, sync_directory
@@ -49,6 +52,7 @@ class StoreCheck:
         self._repair = repair
         self._faults: list[str] = []
         self._repairs: list[str] = []
+        self._base = 0
 
     def run(self) -> StoreReport:
         """Check everything; with `repair`, mend what can be mended."""
@@ -81,7 +85,11 @@ class StoreCheck:
             try:
                 store = BlockStore(kv)
                 last = store.height
-                for block in checked_blocks(store, self._genesis):
+                self._base = store.base
+                changes = ChangeFile(self._data.path).changes
+                if store.base:
+                    roots[store.base] = checked_base(store, self._genesis, changes).state_root
+                for block in checked_blocks(store, self._genesis, changes):
                     roots[block.header.height] = block.header.state_root
             except CarbonnodeError as error:
                 self._faults.append(str(error))
@@ -109,7 +117,13 @@ class StoreCheck:
         if self._repair:
             shutil.rmtree(self._data.state)
             leveldb.create(self._data.state)
-            self._repairs.append(f"{self._data.state}: emptied; the next start executes the blocks again")
+            if not self._base:
+                self._repairs.append(f"{self._data.state}: emptied; the next start executes the blocks again")
+                return -1
+            # The store begins at a snapshot: its blocks alone don't lead to a state.
+            with LevelKV.open(self._data.blocks) as blocks:
+                BlockStore.cut(blocks, -1)
+            self._repairs.append(f"{self._data.state} and {self._data.blocks}: emptied; peers will give a snapshot and the blocks above it")
         return -1
 
     def _compare(self, found: bytes, expected: bytes, text: str) -> None:
@@ -133,14 +147,30 @@ class StoreCheck:
         return 0
 
 
-def checked_blocks(store: BlockStore, genesis: Genesis) -> Iterator[StoredBlock]:
-    """Every block from 0 on, as far as it holds: hash chain, certificate by the set of its epoch, roots over what is stored.
+def checked_base(store: BlockStore, genesis: Genesis, changes: tuple[ValidatorChange, ...]) -> Header:
+    """The header that a store which began from a snapshot stands on, certified by a set traced from genesis. Raises `CarbonnodeError`."""
+    header, certificate = store.header(store.base), store.certificate(store.base)
+    before = tuple(change for change in changes if decode(change.header, Header).height < store.base)
+    validators = validators_after(genesis, before)
+    if certificate is None or header.validators_hash != validators.hash or certificate.header_hash != header.hash:
+        raise InvalidBlock(f"block {store.base}, on which the store begins, isn't certified by the set traced from genesis", code="validators")
+    verify_certificate(certificate, validators, genesis.chain_id)
+    return header
 
-    Raises `CarbonnodeError` at the first block that doesn't.
+
+def checked_blocks(store: BlockStore, genesis: Genesis, changes: tuple[ValidatorChange, ...] = ()) -> Iterator[StoredBlock]:
+    """Every block that is here, as far as it holds: hash chain, certificate by the set of its epoch, roots over what is stored.
+
+    `changes` are those of the validator set up to the store's base. Raises `CarbonnodeError` at the first block that doesn't.
     """
     store.verify_chain(0)
     validators = {genesis.validators.hash: genesis.validators}
-    for height in range(store.height + 1):
+    for change in changes:
+        if decode(change.header, Header).height > store.base:
+            break
+        following = ValidatorSet(change.validators, genesis.parameters.profile)
+        validators[following.hash] = following
+    for height in range(store.first, store.height + 1):
         block = store.block(height)
         outcome = _checked_content(block)
         if block.certificate is not None:

@@ -50,10 +50,20 @@ class SyncHost(Protocol):
         ...
 
 
+class Transfer(Protocol):
+    """Brings a snapshot of the state."""
+
+    async def run(self, height: int, target: int) -> bool:
+        """From `height` closer to `target` by a snapshot, if that is far and there is one; whether the stores stand elsewhere now."""
+        ...
+
+
 def serve_blocks(blocks: BlockStore, wanted: FetchBlocks) -> Raws:
     """The answer to a request for blocks; runs in a thread."""
     items: list[bytes] = []
     size = 0
+    if wanted.first < blocks.first:
+        return Raws(())
     for height in range(max(wanted.first, 1), min(wanted.first + min(wanted.count, BLOCKS_A_REQUEST), blocks.height + 1)):
         stored = blocks.block(height)
         if stored.certificate is None:
@@ -67,7 +77,10 @@ def serve_blocks(blocks: BlockStore, wanted: FetchBlocks) -> Raws:
 
 
 class Syncer:
-    """One sync at a time; a later wish raises the target. Every sync ends with one `synced`, also one that found nothing."""
+    """One sync at a time; a later wish raises the target. Every sync ends with one `synced`, also one that found nothing.
+
+    A node far behind begins with another's state instead of executing everything again (`transfer`).
+    """
 
     def __init__(
         self, chain_id: bytes, blocks: BlockStore, executor: ExecutorPort, pipeline: Pipeline, request: Request, host: SyncHost, on_fatal: Fatal
@@ -81,6 +94,7 @@ class Syncer:
         self._on_fatal = on_fatal
         self._target = 0
         self._task: asyncio.Task[None] | None = None
+        self.transfer: Transfer | None = None
         self.blocks_applied = 0
 
     @property
@@ -109,6 +123,8 @@ class Syncer:
         try:
             await self._pipeline.pause()
             await self._pipeline.discard()
+            if self.transfer is not None:
+                await self.transfer.run(self._blocks.height, self._target)
             fruitful = True
             while fruitful and self._blocks.height < self._target:
                 fruitful = await self._round()

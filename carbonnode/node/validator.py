@@ -45,6 +45,7 @@ from carbonnode.node.sync import Syncer, serve_blocks
 from carbonnode.node.wire import BulkKind, FetchBlocks, FetchTransactions, NodeTip, Raws, RequestKind, Tip, decode_payload, pack
 from carbonnode.storage.blocks import BlockStore
 from carbonnode.storage.crashpoints import CrashPoints
+from carbonnode.storage.datadir import write_durably
 from carbonnode.storage.journal import VoteJournal
 from carbonnode.storage.journal_writer import GroupCommit
 
@@ -66,6 +67,8 @@ class Stores:
     directory: Path
     blocks: BlockStore
     journal: VoteJournal
+    voted: Path
+    """A file beside the node's keys: there once they have voted."""
 
 
 @dataclass(slots=True)
@@ -113,6 +116,7 @@ class ValidatorNode:
         self.tips: dict[str, int] = {}
         self.evidence_seen: list[Evidence] = []
         self.upcoming: EpochConfig | None = None
+        self.tip_epoch: EpochConfig
         self.market_offset_ms = 0
         self.changes = ChangeFile(stores.directory)
         self.arrivals = ArrivalLog(stores.directory / "arrivals")
@@ -121,7 +125,9 @@ class ValidatorNode:
         self.on_block: list[Callable[[FinalBlock], None]] = []
         """Called with every certified block, after the node's own bookkeeping."""
         self._seen_height = -1
+        self._marked = False
         self._down: set[str] = set()
+        self._followers: set[str] = set()
         self._unreachable: set[str] = set()
         self._flush_timer: asyncio.TimerHandle | None = None
         self._ticker: asyncio.Task[None] | None = None
@@ -147,12 +153,13 @@ class ValidatorNode:
         votes = split_journal(self.stores.journal.records(), blocks.height, self.bodies, self.pool)
         stable = stable_state(blocks)
         # A chain has grown here, yet nothing remembers what this key voted: the journal was lost or set aside (`verify-store --repair`).
-        lost = not votes and blocks.height > 0
+        # So it does where blocks are gone too: the mark lies with the keys.
+        lost = not votes and (blocks.height > 0 or self.stores.voted.exists())
         self.replica = Replica.restore(
             signer=around.signer, chain_id=self.chain_id, epoch=epoch, stable=stable, journal=votes, next_epoch=self.upcoming, lost_votes=lost
         )
         around.log.info("stores ready", height=blocks.height, replayed=replayed, journal_records=len(votes), epoch=epoch.epoch)
-        self._epoch = epoch
+        self._epoch = self.tip_epoch = epoch
 
     def connect(self, sender: Sender) -> None:
         """Wire everything to a network."""
@@ -171,7 +178,7 @@ class ValidatorNode:
             on_fatal=around.on_fatal,
             recorder=around.recorder,
         )
-        self.persister = Persister(self.journal, self.bodies, self.driver.persisted, around.on_fatal)
+        self.persister = Persister(self.journal, self.bodies, self._persisted, around.on_fatal)
         self.pipeline = Pipeline(
             self.executor, self.stores.blocks, self.bodies, self.driver.executed, self._final, self._durable, around.on_fatal
         )
@@ -245,7 +252,7 @@ class ValidatorNode:
         """Tell the others where we stand; hand transactions that wait long to the primary again: a link may have dropped them (PBFT.md, 37)."""
         while True:
             await asyncio.sleep(TICK_S)
-            self.sender.broadcast(Channel.BULK, self._tip_frame(), self.driver.others)
+            self.sender.broadcast(Channel.BULK, self._tip_frame(), {*self.driver.others, *self._followers})
             late = self.pool.waiting_longer(RELAY_MOST)
             primary = self.driver.primary_name
             if primary != self.around.config.node.name:
@@ -291,6 +298,14 @@ class ValidatorNode:
             return
         self.intake.take(peer.name, frames)
 
+    def _persisted(self, token: int) -> None:
+        """Before the first vote leaves, a mark beside the keys says that they have voted: whoever loses the whole data directory then abstains."""
+        if not self._marked:
+            self._marked = True
+            if not self.stores.voted.exists():
+                write_durably(self.stores.voted, self.chain_id.hex().encode() + b"\n")
+        self.driver.persisted(token)
+
     def _deliver(self, peer: str, message: Message) -> None:
         self.driver.received(self.driver.index_of(peer), message)
 
@@ -303,6 +318,8 @@ class ValidatorNode:
         """`peering.LinkEvents`"""
         self._down.discard(peer.name)
         self._unreachable.discard(peer.name)
+        if peer.role in VALIDATOR_ROLES:
+            self._followers.add(peer.name)
         self.driver.peer_reachable(peer.name, reachable=True)
         for listener in self.on_peer:
             listener(peer, True)
@@ -314,6 +331,7 @@ class ValidatorNode:
     def peer_down(self, peer: PeerIdentity, reason: str) -> None:  # noqa: ARG002 - only a refused redial tells a dead peer from a lost link
         """`peering.LinkEvents`"""
         self._down.add(peer.name)
+        self._followers.discard(peer.name)
         for listener in self.on_peer:
             listener(peer, False)
 
@@ -403,6 +421,8 @@ class ValidatorNode:
         outcome = block.outcome
         if outcome.next_epoch is not None:
             self.upcoming = self._fixed(epoch_config(outcome.next_epoch), outcome.header.height)
+        if self.upcoming is not None and self.upcoming.first_height <= block.height + 1:
+            self.tip_epoch = self.upcoming
         header = outcome.header
         if header.next_validators_hash != header.validators_hash and self.upcoming is not None:
             self.changes.add(block.stored, self.upcoming.validators.validators)
@@ -442,7 +462,12 @@ class ValidatorNode:
         """`sync.SyncHost`"""
         if self.upcoming is not None and height >= self.upcoming.first_height:
             return self.upcoming.validators
-        return self.driver.epoch.validators
+        return self.tip_epoch.validators
+
+    def rebase(self, epoch: EpochConfig, following: EpochConfig | None) -> None:
+        """The stores stand on another state now: `epoch` holds from the next height on, `following` is decided."""
+        self.tip_epoch = epoch
+        self.upcoming = self._fixed(following, self.stores.blocks.height)
 
     async def synced(self, height: int, header_hash: bytes, certificate: Certificate | None) -> None:
         """`sync.SyncHost`"""
@@ -464,7 +489,7 @@ class ValidatorNode:
         return encode(await asyncio.get_running_loop().run_in_executor(None, serve_blocks, self.stores.blocks, wanted))
 
     async def _answer_status(self, _peer: PeerIdentity, _payload: bytes) -> bytes:
-        return encode(NodeTip(self.stores.blocks.height, self.stores.blocks.tip_hash, 0))
+        return encode(NodeTip(self.stores.blocks.height, self.stores.blocks.tip_hash, self.stores.blocks.first))
 
     def _tip_frame(self) -> bytes:
         return pack(BulkKind.TIP, encode(Tip(self.stores.blocks.height, self.stores.blocks.tip_hash)))

@@ -48,6 +48,12 @@ class RequestKind(IntEnum):
     """`Raws` of id + wire hash (64 bytes) -> `Raws` of proof files: who knows a wire hash has seen the signed transaction, so it was its own."""
     ABI = 8
     """`AbiRequest` -> encoded `chain.service.ContractAbi`; an empty name asks for the names (`Names`)."""
+    SNAPSHOTS = 10
+    """Empty -> `SnapshotOffers`: the snapshots of the state that a validator serves. Validators only, like the next two."""
+    SNAPSHOT_PROOF = 11
+    """`FetchChunk` (its index without meaning) -> encoded `ledger.snapshot.SnapshotProof`; empty: not here."""
+    SNAPSHOT_CHUNK = 12
+    """`FetchChunk` -> the bytes of a chunk; empty: not here."""
 
 
 class Tip(Wire, frozen=True):
@@ -77,6 +83,27 @@ class FetchBlocks(Wire, frozen=True):
     first: int
     count: int
     max_bytes: int
+
+
+class SnapshotOffer(Wire, frozen=True):
+    """A snapshot by its height and its manifest's digest: the same on all nodes that have one of that height."""
+
+    height: int
+    digest: bytes
+
+
+class SnapshotOffers(Wire, frozen=True):
+    """What a node has, oldest first."""
+
+    offers: tuple[SnapshotOffer, ...]
+
+
+class FetchChunk(Wire, frozen=True):
+    """Chunk `index` of a snapshot."""
+
+    height: int
+    digest: bytes
+    index: int
 
 
 class Raws(Wire, frozen=True):

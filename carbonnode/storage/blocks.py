@@ -1,10 +1,11 @@
 """The block store: certified blocks, their certificates and the transaction index, one atomic write a block.
 
 A block is stored only with its certificate. The header carries its parent's hash, so the store is a hash chain, checked at start (its last
-blocks) and in full by `carbonnode verify-store`.
+blocks) and in full by `carbonnode verify-store`. A store may begin at the height of a snapshot, its base: of that block it has header and
+certificate only, of those below nothing but where their last transactions stood.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -22,6 +23,8 @@ T = TypeVar("T", bound=Wire)
 MAX_RECORD_BYTES = 256 * 1024 * 1024
 START_CHECK_BLOCKS = 256
 _HEIGHT = b"m/height"
+_BASE = b"m/base"
+_SWEEP = 256
 _REPAIR = "run `carbonnode verify-store`, or restore a backup with `carbonnode restore`"
 
 
@@ -76,8 +79,33 @@ class BlockStore:
             raise StorageError(f"the block store's height record is damaged: {_REPAIR}", code="corrupt")
         self.height = -1 if raw is None else int.from_bytes(raw, "big")
         """The last stored height, -1 when empty."""
+        self.base = int.from_bytes(kv.get(_BASE) or b"", "big")
+        """The height of the snapshot that this store began from, 0 where it began at genesis."""
         self.tip_hash = b"" if raw is None else self._stem(self.height).header_hash
         """The last stored header's hash."""
+
+    @property
+    def first(self) -> int:
+        """The lowest height whose block is here in full."""
+        return self.base + 1 if self.base else 0
+
+    def install(self, header: Header, certificate: Certificate, ids: Iterable[tuple[int, Sequence[bytes]]]) -> None:
+        """Begin anew at the snapshot of `header`; `ids` are those of the last blocks up to it, by height. Older blocks go.
+
+        Doing it again after a crash does what is left. Raises `InvariantViolation` if the store is past that height.
+        """
+        height = header.height
+        if self.height > height:
+            raise InvariantViolation(f"the block store is at height {self.height}: the snapshot of height {height} is older")
+        stem = _Stem(header, header.hash, certificate, b"")
+        puts = [(_key(b"s/", height), encode(stem)), (_HEIGHT, height.to_bytes(8, "big")), (_BASE, height.to_bytes(8, "big"))]
+        puts += [(b"t/" + tx_id, encode(TransactionPlace(at, index))) for at, found in ids for index, tx_id in enumerate(found)]
+        self._kv.write(puts, sync=True)
+        self.height, self.base, self.tip_hash = height, height, stem.header_hash
+        for kind, stop in ((b"s/", height), (b"b/", height + 1)):
+            doomed = [key for key, _ in self._kv.iterate(start=kind, stop=_key(kind, stop))]
+            for start in range(0, len(doomed), _SWEEP):
+                self._kv.write([], doomed[start : start + _SWEEP])
 
     def put(self, block: StoredBlock, ids: tuple[bytes, ...], *, sync: bool = True) -> None:
         """Append a block; `ids` are the transaction ids of `block.transactions`. Storing the same block again changes nothing.
@@ -108,6 +136,8 @@ class BlockStore:
 
     def block(self, height: int) -> StoredBlock:
         """The block at `height`. Raises `StorageError` if it isn't there or is damaged."""
+        if height < self.first:
+            raise self._pruned(height)
         stem = self._stem(height)
         raw = self._kv.get(_key(b"b/", height))
         if raw is not None and blake2b_256(raw) != stem.content_hash:
@@ -118,6 +148,10 @@ class BlockStore:
     def header(self, height: int) -> Header:
         """The header at `height`. Raises `StorageError`."""
         return self._stem(height).header
+
+    def header_hash(self, height: int) -> bytes:
+        """The header's hash at `height`. Raises `StorageError`."""
+        return self._stem(height).header_hash
 
     def certificate(self, height: int) -> Certificate | None:
         """The certificate of `height`, None for height 0. Raises `StorageError`."""
@@ -144,8 +178,8 @@ class BlockStore:
 
         Raises `StorageError` that names the first height which is off.
         """
-        first = max(0, self.height - START_CHECK_BLOCKS) if start is None else start
-        parent = self._stem(first - 1).header_hash if first > 0 and self.height >= 0 else None
+        first = max(self.base, self.height - START_CHECK_BLOCKS if start is None else start)
+        parent = self._stem(first - 1).header_hash if first > self.base and self.height >= 0 else None
         for height in range(first, self.height + 1):
             stem = self._stem(height)
             if stem.header.hash != stem.header_hash or stem.header.height != height:
@@ -158,18 +192,27 @@ class BlockStore:
 
     @staticmethod
     def cut(kv: KV, height: int) -> None:
-        """Drop every block above `height` (repair): what follows a damaged block is fetched from peers again."""
+        """Drop every block above `height` (repair, rollback): what follows is fetched from peers again. Below its base nothing of a store is left."""
+        if height < int.from_bytes(kv.get(_BASE) or b"", "big"):
+            height = -1
         above = _key(b"", height + 1)
         doomed = [key for kind in (b"s/", b"b/") for key, _ in kv.iterate(start=kind + above, stop=kind + b"\xff")]
         for key, raw in kv.iterate(start=b"t/", stop=b"t0"):
             if msgspec.msgpack.decode(raw)[0] > height:
                 doomed.append(key)
         if height < 0:
-            kv.write([], [*doomed, _HEIGHT], sync=True)
+            kv.write([], [*doomed, _HEIGHT, _BASE], sync=True)
         else:
             kv.write([(_HEIGHT, height.to_bytes(8, "big"))], doomed, sync=True)
 
+    def _pruned(self, height: int) -> StorageError:
+        return StorageError(
+            f"block {height} isn't here: this store began from the snapshot of height {self.base}; ask a node that keeps older blocks", code="pruned"
+        )
+
     def _stem(self, height: int) -> _Stem:
+        if height < self.base:
+            raise self._pruned(height)
         return self._record(b"s/", height, _Stem)
 
     def _record(self, kind: bytes, height: int, type_: type[T]) -> T:

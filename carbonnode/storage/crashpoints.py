@@ -26,15 +26,18 @@ POINTS = (
     "flush.before",
     "flush.after",
 )
-"""Every point that exists; `send.*` lie in the driver, `execute.*`, `finalise.*` and `flush.*` in the executor process."""
+"""The points that every running validator passes; `send.*` lie in the driver, `execute.*`, `finalise.*` and `flush.*` in the executor process."""
+
+SNAPSHOT_POINTS = ("snapshot.work", "snapshot.named", "fetch.chunk", "install.ready", "install.state", "install.blocks")
+"""Those of snapshots: a slice of writing one (executor process); one is complete; a chunk came in; the steps of an install."""
 
 
 class CrashPoints:
     """Counts how often each point is reached and kills the process at the chosen one."""
 
     def __init__(self, name: str = "", count: int = 0) -> None:
-        if name and name not in POINTS:
-            raise ConfigError(f"{VARIABLE} names the unknown crash point {name!r}: choose one of {', '.join(POINTS)}")
+        if name and name not in POINTS + SNAPSHOT_POINTS:
+            raise ConfigError(f"{VARIABLE} names the unknown crash point {name!r}: choose one of {', '.join(POINTS + SNAPSHOT_POINTS)}")
         self._name = name
         self._left = count
         self.armed = bool(name)
