@@ -315,13 +315,23 @@ class ExecutorClient:
             self._die(InvariantViolation(text, code="executor-crash"))
             return
         try:
-            self.restarts += 1
-            await self._launch()
+            await self._relaunch()
             await self._replay()
         except _DiedAgain:
             return  # the reader of that process has seen to its successor
         except CarbonnodeError as error:
             self._die(error)
+
+    async def _relaunch(self) -> None:
+        """Start the process again. One that dies while it opens the state has died like another: that is tried again too."""
+        while True:
+            self.restarts += 1
+            try:
+                return await self._launch()
+            except StorageError as error:
+                if error.code != "executor" or self._deaths >= MAX_DEATHS:
+                    raise
+                self._deaths += 1
 
     async def _replay(self) -> None:
         """Bring a new process to where the dead one stood: executed blocks again, then the commands it owed an answer."""

@@ -250,6 +250,22 @@ async def test_the_executor_says_what_confines_it_and_holds_no_open_door(tmp_pat
 
 
 @pytest.mark.asyncio
+async def test_a_death_while_it_comes_up_again_is_a_death_like_another(tmp_path: Path) -> None:
+    chain = Chain()
+    async with running(tmp_path / "state", chain) as client:
+        await advance(client, chain, 2)
+        client.kill()
+        asked = asyncio.ensure_future(advance(client, chain, 2))
+        process = client._process
+        while client._process is process:  # the next one has started, and opens the state
+            await asyncio.sleep(0)
+        client.kill()
+        await asked
+        assert client.restarts == 2
+        assert (await client.status()).header_hash == chain.executor.status().header_hash
+
+
+@pytest.mark.asyncio
 async def test_a_process_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
     chain, told = Chain(), list[str]()
     leveldb.create(tmp_path / "state")
