@@ -6,7 +6,7 @@ What was verified stays on disk, so an interrupted fetch goes on where it was.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
@@ -64,8 +64,10 @@ class SnapshotFetcher:
         self._host = host
         self._crash = crash or CrashPoints()
         self._bad: set[str] = set()
-        self.fetched = 0
-        """Chunks that came in."""
+        self.resumed = 0
+        """Chunks of the last fetch that lay on disk already."""
+        self.sources: Counter[str] = Counter()
+        """Chunks of the last fetch that came in, by peer."""
 
     async def fetch(self, above: int) -> tuple[FetchedSnapshot, Verified] | None:
         """The newest snapshot of a height above `above` that can be had whole; None if there is none."""
@@ -110,6 +112,8 @@ class SnapshotFetcher:
         loop = asyncio.get_running_loop()
         fetched = await loop.run_in_executor(None, FetchedSnapshot.begin, self._installation.incoming, offer.height, offer.digest, raw)
         missing = deque(await loop.run_in_executor(None, fetched.missing, snapshot))
+        self.resumed = len(snapshot.manifest.chunks) - len(missing)
+        self.sources.clear()
         usable = {peer: 0 for peer in peers if peer not in self._bad}
         while missing and usable:
             await asyncio.gather(*[self._chunks(peer, offer, snapshot, fetched, missing, usable) for peer in list(usable) for _ in range(AT_ONCE)])
@@ -166,7 +170,7 @@ class SnapshotFetcher:
                 self._blame(peer, str(error))
                 return
             else:
-                self.fetched += 1
+                self.sources[peer] += 1
                 self._crash.reach("fetch.chunk")
 
     def _keep(self, snapshot: Verified, fetched: FetchedSnapshot, index: int, data: bytes) -> None:

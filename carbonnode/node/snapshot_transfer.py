@@ -62,8 +62,14 @@ class StateTransfer:
             if found is None:
                 return False
             fetched, snapshot = found
-            seconds = round(time.monotonic() - started, 2)
-            self._log.info("snapshot fetched", height=snapshot.header.height, chunks=len(snapshot.manifest.chunks), seconds=seconds)
+            self._log.info(
+                "snapshot fetched",
+                height=snapshot.header.height,
+                chunks=len(snapshot.manifest.chunks),
+                resumed=self._fetcher.resumed,
+                sources=dict(self._fetcher.sources),
+                seconds=round(time.monotonic() - started, 2),
+            )
             await self._build(fetched)
         except (StorageError, InvalidBlock, OSError) as error:
             # Nothing was decided: blocks may do, and what was fetched is checked again next time.

@@ -24,7 +24,7 @@ from carbonnode.chain.signing import KeySigner
 from carbonnode.chain.transaction import Body, Call, Transaction
 from carbonnode.chain.validators import Validator
 from carbonnode.identity import CertificateAuthority, NodeRequest, Strength, create_authority, create_node_keys
-from carbonnode.node.config import ApiSection, KeysSection, NetworkSection, NodeConfig, NodeSection, PeerSection
+from carbonnode.node.config import ApiSection, KeysSection, NetworkSection, NodeConfig, NodeSection, PeerSection, StorageSection
 from carbonnode.node.directory import NodeDirectory
 from tests.functional import checkers
 from tests.functional.proxy import FaultyLinks
@@ -222,7 +222,11 @@ class ToyNetwork:
         users: Sequence[tuple[str, str]] = (),
         validators: int = 4,
         links: FaultyLinks | None = None,
+        followers: Sequence[str] = (),
+        contracts: Sequence[ContractSource] = (),
+        storage: StorageSection | None = None,
     ) -> None:
+        """`followers` are coordination nodes that genesis doesn't name: they hold the ledger and vote in nothing."""
         self.directory = directory
         self.links = links
         self.suspects: set[str] = set()
@@ -234,10 +238,11 @@ class ToyNetwork:
         self.nodes: dict[str, NodeHandle] = {}
         self._passphrase = directory / "passphrase"
         self._nonce = 0
+        self._storage = storage or StorageSection()
         directory.mkdir(parents=True, exist_ok=True)
         self._passphrase.write_text(PASSPHRASE + "\n")
         voters = VALIDATORS[:validators]
-        members = [*voters, *((name, "user", organisation) for name, organisation in users)]
+        members = [*voters, *((name, "coordination", "FOLLOWER") for name in followers), *((name, "user", organisation) for name, organisation in users)]
         now_ms = time.time_ns() // 1_000_000
         authority = create_authority("test CA", now_ms - DAY_MS, now_ms + 30 * DAY_MS)
         self.authority = authority
@@ -246,7 +251,7 @@ class ToyNetwork:
         electorate = tuple(Validator(name, role, keys[name][0].public_key, keys[name][1].public_key) for name, role, _ in voters)
         self.genesis = Genesis(
             network="toy", time_ms=now_ms, validators=electorate, ca_roots=(authority.certificate_pem.decode(),),
-            contracts=(ContractSource("identity", IDENTITY), ContractSource("toy", TOY)), calls=(Call("toy", "start", (BANK.public_key, SUPPLY)),),
+            contracts=(ContractSource("identity", IDENTITY), ContractSource("toy", TOY), *contracts), calls=(Call("toy", "start", (BANK.public_key, SUPPLY)),),
             parameters=parameters, test_clock=True,
         )
         ports = free_ports(2 * len(members))
@@ -274,6 +279,7 @@ class ToyNetwork:
             network=NetworkSection(host=HOST, port=handle.peer_port, peers=peers, domains=(DOMAIN,)),
             api=ApiSection(host=HOST, port=handle.api_port),
             keys=KeysSection(passphrase_file=str(self._passphrase)),
+            storage=self._storage,
         )
         handle.directory.create(config, self.genesis.to_json(), certificate)
 
@@ -287,7 +293,7 @@ class ToyNetwork:
     @property
     def validators(self) -> list[NodeHandle]:
         """The voting nodes."""
-        return [node for node in self.nodes.values() if node.role != "user"]
+        return [self.nodes[validator.name] for validator in self.genesis.validators.validators]
 
     @property
     def running(self) -> list[NodeHandle]:
