@@ -82,6 +82,8 @@ class SnapshotFetcher:
         return None
 
     def _blame(self, peer: str, why: str) -> None:
+        if peer in self._bad:
+            return
         self._bad.add(peer)
         self._host.blame(peer, BAD_POINTS, f"snapshot: {why}")
 
