@@ -84,7 +84,8 @@ class BodyChecker:
         elif isinstance(node, ast.FunctionDef):
             self.refuse(node, "nested-function", "functions stand at module level: move it there and pass what it needs")
         elif not isinstance(node, ast.Pass | ast.Return | ast.Break | ast.Continue):
-            self.refuse(node, "statement", f"`{type(node).__name__}` isn't a statement of the dialect")
+            what = "`match` isn't in the dialect: write if and elif" if isinstance(node, ast.Match) else f"`{type(node).__name__}` isn't in the dialect"
+            self.refuse(node, "statement", what)
 
     def loop(self, node: ast.For | ast.While) -> None:
         """A loop."""
@@ -126,7 +127,7 @@ class BodyChecker:
             self.refuse(node, "assignment", "a slice can't be assigned or deleted: build a new list")
             return
         if isinstance(node.value, ast.Name) and node.value.id in self.program.constants:
-            self.refuse(node, "assignment", f"{node.value.id!r} is a constant")
+            self.refuse(node, "assignment", f"{node.value.id!r} is a constant: what changes is a Map or a Var")
         storage = self.storage_of(node.value)
         if storage is not None:
             self.info.writes.append((node, f"writes {storage.name!r}"))
@@ -138,7 +139,7 @@ class BodyChecker:
         if isinstance(node.target, ast.Subscript):
             self.changed(node.target)
         elif isinstance(node.target, ast.Attribute):
-            self.refuse(node, "assignment", "an attribute can't be assigned")
+            self.refuse(node, "assignment", "an attribute can't be assigned: values are scalars and tuples; assign a name, or an item of a Map")
         self.expression(node.value)
 
     def delete(self, node: ast.Delete) -> None:
@@ -214,7 +215,7 @@ class BodyChecker:
     def operator(self, node: ast.AST, operation: ast.operator) -> None:
         """A binary operator of the dialect."""
         if not isinstance(operation, _OPERATORS):
-            self.refuse(node, "operator", f"operator `{type(operation).__name__}` isn't in the dialect")
+            self.refuse(node, "operator", "the operators are + - * // % ** << >> & | ^: write the rest with them, or as a function")
 
     def comparison(self, node: ast.Compare) -> None:
         """One comparison, `in`, or `is None`."""
