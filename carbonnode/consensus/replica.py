@@ -70,6 +70,10 @@ class ReplicaView:
     waiting_requests: int
     held: int
     """Entries in all bounded tables together."""
+    early: int
+    """Of them, messages for later views, heights or the next epoch."""
+    most_early: int
+    """Of them, those of the signer who sent most."""
 
 
 class Replica:
@@ -131,11 +135,17 @@ class Replica:
         """A validator's index in the epoch this replica is in, by its name: what `Received.sender` means."""
         return self._core.epoch.validators.index_of_name(name)
 
+    @property
+    def water_marks(self) -> tuple[int, int]:
+        """(low, high): heights above the first, up to the second, are voted on."""
+        return self._core.stable, self._core.high
+
     def state(self) -> ReplicaView:
         """Where this replica stands."""
         core = self._core
         tables = (core.slots, core.batches, core.checkpoints, core.certificates, core.header_hashes, core.view_changes, core.suspects, core.reported)
-        held = sum(len(t) for t in tables) + sum(len(kept) for kept in core.early.values()) + sum(len(v) for v in core.checkpoints.values())
+        early = [len(kept) for kept in core.early.values()]
+        held = sum(len(t) for t in tables) + sum(early) + sum(len(v) for v in core.checkpoints.values())
         return ReplicaView(
             epoch=core.epoch.epoch,
             view=core.view,
@@ -151,6 +161,8 @@ class Replica:
             timeout_ms=core.pacing.timeout_ms,
             waiting_requests=len(core.requests.waiting),
             held=held,
+            early=sum(early),
+            most_early=max(early, default=0),
         )
 
 

@@ -3,6 +3,6 @@
 `run.simulate(seed, replicas, byzantine, steps)` gives a `SimResult`; `trace=print` prints the conversation.
 """
 
-from carbonnode.sim.run import HEAL_BOUND_MS, SimResult, Simulation, simulate
+from carbonnode.sim.run import HEAL_BOUND_MS, SimResult, Simulation, simulate, standard
 
-__all__ = ["HEAL_BOUND_MS", "SimResult", "Simulation", "simulate"]
+__all__ = ["HEAL_BOUND_MS", "SimResult", "Simulation", "simulate", "standard"]

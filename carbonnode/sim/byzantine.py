@@ -6,9 +6,12 @@ Each strategy is a function of a message that is about to leave for one peer; it
 from collections.abc import Callable
 from typing import TypeAlias
 
-from carbonnode.chain.batch import Batch
+from msgspec.structs import replace
+
+from carbonnode.chain.batch import NULL_BATCH, Batch
 from carbonnode.chain.certificate import Certificate, checkpoint_bytes
 from carbonnode.consensus.messages import (
+    BatchReply,
     Certified,
     Checkpoint,
     Commit,
@@ -16,6 +19,7 @@ from carbonnode.consensus.messages import (
     NewView,
     Prepare,
     PrePrepare,
+    Reproposal,
     Status,
     Suspect,
     ViewChange,
@@ -46,6 +50,7 @@ class ByzantineNode(SimNode):
         self.remembered: list[Message] = []
         self.victims: set[int] = set()
         self.twin: dict[bytes, bytes] = {}
+        self.overheard: list[Prepare | Commit | Checkpoint | Suspect] = []
 
     def choose_strategy(self) -> None:
         """Another one, against other victims."""
@@ -54,6 +59,18 @@ class ByzantineNode(SimNode):
         numbers = [number for number in sorted(self.peers) if number != self.number]
         self.victims = set(dice.some(numbers, dice.between(1, max(1, len(numbers) - 1))))
         self.world.note(f"n{self.number} turns to {self.strategy.__name__} against {sorted(self.victims)}")
+
+    def receive(self, source: int, message: Message) -> None:
+        """Remember what others signed: it may be of use elsewhere."""
+        if isinstance(message, Prepare | Commit | Checkpoint | Suspect):
+            if len(self.overheard) >= _MAX_REMEMBERED:
+                self.overheard.pop(self.world.dice.below(_MAX_REMEMBERED))
+            self.overheard.append(message)
+        super().receive(source, message)
+
+    def would_propose(self, wire_hash: bytes) -> bool:
+        """A censor leaves out every other transaction, for good."""
+        return self.strategy is not censor or wire_hash[0] % 2 == 0
 
     def transmit(self, peer: SimNode, message: Message) -> None:
         """Twist what leaves."""
@@ -159,6 +176,10 @@ def forged_new_views(node: ByzantineNode, _peer: SimNode, message: Message) -> t
     """As primary of a new view, leave out what must be proposed again; forge proofs as backup."""
     if isinstance(message, NewView) and message.signer == _index(node):
         kept = message.proposals[:-1] if message.proposals else ()
+        if message.proposals and node.world.dice.chance(700):
+            first, digest = message.proposals[0], NULL_BATCH.digest
+            signed = node.signer.sign(pre_prepare_bytes(node.world.chain_id, message.epoch, message.view, first.height, digest))
+            kept = (Reproposal(first.height, digest, signed), *message.proposals[1:])
         unsigned = NewView(message.epoch, message.view, message.view_changes, kept, message.signer, bytes(64))
         signature = node.signer.sign(new_view_bytes(node.world.chain_id, unsigned))
         return (NewView(message.epoch, message.view, message.view_changes, kept, message.signer, signature),)
@@ -189,6 +210,56 @@ def invalid_transactions(node: ByzantineNode, _peer: SimNode, message: Message) 
     twisted = Batch(batch.time_ms, (*batch.wire_hashes, *sorted(node.world.invalid)[:1]), batch.skip_orders)
     signature = node.signer.sign(pre_prepare_bytes(node.world.chain_id, message.epoch, message.view, message.height, batch_digest(twisted.encoded)))
     return (PrePrepare(message.epoch, message.view, message.height, twisted.encoded, message.signer, signature),)
+
+
+def relabel(node: ByzantineNode, _peer: SimNode, message: Message) -> tuple[Message, ...]:
+    """Say what others signed in another place: of another kind, view, height or epoch."""
+    if not isinstance(message, Prepare | Commit | Status) or not node.overheard:
+        return (message,)
+    dice = node.world.dice
+    old = dice.pick(node.overheard)
+    if isinstance(old, Prepare | Commit) and dice.chance(300):
+        other = Commit if isinstance(old, Prepare) else Prepare
+        return (message, other(old.epoch, old.view, old.height, old.digest, old.signer, old.signature))
+    field = dice.pick([name for name in ("epoch", "view", "height", "view", "height") if hasattr(old, name)])
+    value = message.view if field == "view" and isinstance(message, Status) and message.view != getattr(old, field) else getattr(old, field) + 1
+    return (message, replace(old, **{field: value}))
+
+
+def wrong_batches(_node: ByzantineNode, _peer: SimNode, message: Message) -> tuple[Message, ...]:
+    """Answer requests for batches with others."""
+    if not isinstance(message, BatchReply):
+        return (message,)
+    batch = Batch.decode(message.batch)
+    return (BatchReply(message.height, Batch(batch.time_ms + 7, batch.wire_hashes[1:], batch.skip_orders).encoded),)
+
+
+def usurp(node: ByzantineNode, peer: SimNode, message: Message) -> tuple[Message, ...]:
+    """Propose without being the primary."""
+    if not isinstance(message, Prepare | Commit) or peer.number not in node.victims or message.signer != _index(node):
+        return (message,)
+    height = message.height + node.world.dice.below(2)
+    batch = Batch(node.wall_ms, ())
+    signature = node.signer.sign(pre_prepare_bytes(node.world.chain_id, message.epoch, message.view, height, batch.digest))
+    return (PrePrepare(message.epoch, message.view, height, batch.encoded, message.signer, signature), message)
+
+
+def flood(node: ByzantineNode, peer: SimNode, message: Message) -> tuple[Message, ...]:
+    """Vote in many views that are still to come."""
+    if not isinstance(message, Prepare | Commit) or peer.number not in node.victims or message.signer != _index(node):
+        return (message,)
+    dice = node.world.dice
+    more: list[Message] = []
+    for _ in range(6):
+        view, digest = message.view + dice.between(1, 1_000), dice.bytes(32)
+        signature = node.signer.sign(prepare_bytes(node.world.chain_id, message.epoch, view, message.height, digest))
+        more.append(Prepare(message.epoch, view, message.height, digest, message.signer, signature))
+    return (message, *more)
+
+
+def censor(_node: ByzantineNode, _peer: SimNode, message: Message) -> tuple[Message, ...]:
+    """Do everything right, but leave some transactions out of the proposals (see `would_propose`)."""
+    return (message,)
 
 
 def wrong_times(node: ByzantineNode, _peer: SimNode, message: Message) -> tuple[Message, ...]:
@@ -222,4 +293,9 @@ STRATEGIES: tuple[Strategy, ...] = (
     false_claims,
     invalid_transactions,
     wrong_times,
+    relabel,
+    wrong_batches,
+    usurp,
+    flood,
+    censor,
 )

@@ -33,6 +33,7 @@ class Execution:
 
     def __init__(self, first: EpochConfig, members: dict[int, Validator]) -> None:
         self.members = members
+        self.numbers = {member.consensus_key: number for number, member in members.items()}
         self._blocks: dict[tuple[bytes, bytes], Block] = {}
         self.plans: dict[bytes, tuple[int, ...]] = {}
         self.genesis = Block(0, tagged_hash(b"sim genesis", first.validators.hash), ZERO_HASH, ZERO_HASH, (), frozenset(), first, first, None)

@@ -4,30 +4,28 @@ Agreement, validity, no double vote, persist before send, prefix order, equal ro
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from carbonnode.chain.batch import Batch
-from carbonnode.chain.certificate import Certificate
+from carbonnode.chain.certificate import Certificate, checkpoint_bytes
 from carbonnode.chain.hashing import tagged_hash
 from carbonnode.consensus import actions as act
-from carbonnode.consensus.evidence import CHECKPOINT, COMMIT, PRE_PREPARE, PREPARE, Evidence, verify_evidence
-from carbonnode.consensus.journal import Left, Voted, decode_record
-from carbonnode.consensus.messages import Checkpoint, Commit, Message, NewView, Prepare, PrePrepare, ViewChange, batch_digest
-from carbonnode.consensus.proofs import check_certificate
+from carbonnode.consensus.evidence import Evidence, verify_evidence
 from carbonnode.consensus.replica import Replica
-from carbonnode.errors import PeerViolation
 from carbonnode.sim.chain import Block
-from carbonnode.sim.world import World
+from carbonnode.sim.votes import VoteChecks
+from carbonnode.sim.world import WALL_START_MS, World
 
-_Vote = tuple[str, int, int, int]
+_MEMORY_EVERY = 7
+_TIME_SLACK_MS = 12 * 3_600_000
+"""Pauses and clock jumps put batches hours off at most; the villains' times are a day off."""
 
 
-class Checks:
-    """Watches the honest nodes. Every method is told something the moment it happens."""
+class Checks(VoteChecks):
+    """Watches the honest nodes. Every method is told something the moment it happens; what they say is watched by `VoteChecks`."""
 
     def __init__(self, world: World, honest: Callable[[int], bool]) -> None:
-        self.world = world
-        self.honest = honest
+        super().__init__(world, honest)
         self.chain: list[Block] = [world.execution.genesis]
         self.orders: dict[int, bytes] = {}
         self.views: set[tuple[int, int]] = set()
@@ -38,75 +36,12 @@ class Checks:
         """Honest nodes whose executor the scenario made wrong: their headers aren't held against them."""
         self.abstainers: set[int] = set()
         self._next_order: dict[int, int] = {}
-        self._given: dict[tuple[int, _Vote], bytes] = {}
-        self._waiting: dict[tuple[int, int], list[bytes]] = {}
-        self._durable: set[tuple[int, _Vote, bytes]] = set()
-        self._left: dict[tuple[int, int], int] = {}
-        self._epochs = {world.execution.genesis.following.epoch: world.execution.genesis.following}
+        self._steps = 0
 
     @property
     def top(self) -> int:
         """The highest height certified at any honest node."""
         return self.chain[-1].height
-
-    # ---- votes
-
-    def recovered(self, node: int, journal: Iterable[bytes]) -> None:
-        """Records read back at a start are durable."""
-        for data in journal:
-            self._note_durable(node, data)
-
-    def persisting(self, node: int, action: act.Persist) -> None:
-        """Records handed to the disk."""
-        self._waiting[node, action.token] = [record.data for record in action.records]
-
-    def durable(self, node: int, token: int) -> None:
-        """All up to a token are on disk."""
-        for key in [key for key in self._waiting if key[0] == node and key[1] <= token]:
-            for data in self._waiting.pop(key):
-                self._note_durable(node, data)
-
-    def _note_durable(self, node: int, data: bytes) -> None:
-        record = decode_record(data)
-        if isinstance(record, Voted):
-            self._durable.add((node, (record.kind, record.epoch, record.view, record.height), record.digest))
-        elif isinstance(record, Left):
-            key = (node, record.message.epoch)
-            self._left[key] = max(self._left.get(key, 0), record.message.view)
-
-    def sending(self, node: int, message: Message) -> None:
-        """An honest node sends: its own votes must be single, durable, and of no view it left."""
-        if not self.honest(node):
-            return
-        for vote, digest, own in self._votes_in(node, message):
-            if not own:
-                continue
-            before = self._given.setdefault((node, vote), digest)
-            if before != digest:
-                self.world.violation(f"double vote: node {node} signed {before.hex()[:8]} and {digest.hex()[:8]} for {vote}")
-            if (node, vote, digest) not in self._durable:
-                self.world.violation(f"sent before durable: node {node}, {vote}")
-        if isinstance(message, ViewChange) and self._own(node, message.epoch, message.signer) and self._left.get((node, message.epoch), 0) < message.view:
-            self.world.violation(f"VIEW-CHANGE sent before durable: node {node}, view {message.view}")
-
-    def _votes_in(self, node: int, message: Message) -> list[tuple[_Vote, bytes, bool]]:
-        if isinstance(message, PrePrepare):
-            vote = (PRE_PREPARE, message.epoch, message.view, message.height)
-            return [(vote, batch_digest(message.batch), self._own(node, message.epoch, message.signer))]
-        if isinstance(message, Prepare | Commit):
-            kind = PREPARE if isinstance(message, Prepare) else COMMIT
-            return [((kind, message.epoch, message.view, message.height), message.digest, self._own(node, message.epoch, message.signer))]
-        if isinstance(message, Checkpoint):
-            return [((CHECKPOINT, message.epoch, 0, message.height), message.header_hash, self._own(node, message.epoch, message.signer))]
-        if isinstance(message, NewView) and self._own(node, message.epoch, message.signer):
-            floor = min((p.height for p in message.proposals), default=0)
-            return [((PRE_PREPARE, message.epoch, message.view, p.height), p.digest, p.height > max(floor, self.top)) for p in message.proposals]
-        return []
-
-    def _own(self, node: int, epoch: int, signer: int) -> bool:
-        config = self._epochs.get(epoch)
-        members = self.world.execution.members
-        return config is not None and 0 <= signer < len(config.validators) and config.validators[signer] == members[node]
 
     # ---- order and blocks
 
@@ -125,6 +60,10 @@ class Checks:
         if height != self._next_order[node]:
             self.world.violation(f"node {node} executes height {height}, expected {self._next_order[node]}")
         self._next_order[node] = height + 1
+        if batch.digest != digest:
+            self.world.violation(f"node {node} executes another batch at height {height} than the one that was voted for")
+        if height not in self.orders and batch.time_ms and abs(batch.time_ms - self.world.now - WALL_START_MS) > _TIME_SLACK_MS:
+            self.world.violation(f"a batch was ordered at height {height} whose time is {batch.time_ms - self.world.now - WALL_START_MS} ms off")
         agreed = self.orders.setdefault(height, digest)
         if agreed != digest:
             self.world.violation(f"disagreement: node {node} ordered {digest.hex()[:8]} at height {height}, others {agreed.hex()[:8]}")
@@ -147,16 +86,22 @@ class Checks:
             self.world.violation(f"a transaction was applied twice, at height {block.height}")
         self._check_certificate(block, certificate)
         self.chain.append(block)
-        self._epochs[block.following.epoch] = block.following
+        self.epochs[block.following.epoch] = block.following
+        if block.decided is not None:
+            self.ends[block.decided.epoch - 1] = block.decided.base
         self.world.note(f"height {block.height} is certified: {block.header_hash.hex()[:8]}, {len(block.applied)} transactions")
 
     def _check_certificate(self, block: Block, certificate: Certificate) -> None:
         if (certificate.height, certificate.header_hash) != (block.height, block.header_hash):
             self.world.violation(f"the certificate of height {block.height} names another block")
-        try:
-            check_certificate(certificate, block.epoch, self.world.chain_id, self.world.ring.verify)
-        except PeerViolation as error:
-            self.world.violation(f"height {block.height} has a bad certificate: {error}")
+        # Counted here once more, without a line of the code that is under test.
+        validators = block.epoch.validators.validators
+        count = len(validators)
+        needed = next(q for q in range(count + 1) if 2 * q - count > (count - 1) // 3)
+        signed = checkpoint_bytes(self.world.chain_id, block.epoch.epoch, block.height, block.header_hash)
+        signers = {index for index, signature in certificate.votes if self.world.ring.verify(validators[index].consensus_key, signed, signature)}
+        if certificate.epoch != block.epoch.epoch or len(signers) < needed or len(signers) != len(certificate.votes):
+            self.world.violation(f"height {block.height} has a bad certificate: {len(signers)} good votes of {len(certificate.votes)}, {needed} needed")
 
     def wrong_root(self, block: Block) -> bytes:
         """The header hash of a faulty executor."""
@@ -165,16 +110,21 @@ class Checks:
     # ---- the rest
 
     def stepped(self, node: int, replica: Replica) -> None:
-        """After each step of an honest replica: memory is bounded."""
+        """After a step of an honest replica: memory is bounded (looked at now and then, as counting takes longer than a step)."""
+        self._steps += 1
+        if self._steps % _MEMORY_EVERY or not self.honest(node):
+            return
         state = replica.state()
-        validators = len(self.chain[-1].following.validators)
-        bound = 64 + 8 * 32 * (validators + 4) * 4
-        if self.honest(node) and state.held > bound:
-            self.world.violation(f"node {node} holds {state.held} entries, more than {bound}")
+        parameters = self.chain[-1].following.parameters
+        validators = len(self.world.execution.members)
+        # Heights up to twice the window, with votes, batches, certificates; four windows of early messages a signer; evidence up to its own bound.
+        bound = 2 * parameters.window * (validators + 8) + 2 * validators + 600
+        if state.held - state.early > bound or state.most_early > 4 * parameters.window:
+            self.world.violation(f"node {node} holds {state.held} entries, of them {state.early} early, {state.most_early} of one signer: more than {bound}")
 
     def evidence(self, node: int, evidence: Evidence) -> None:
         """Evidence must hold, and never name an honest node."""
-        config = self._epochs.get(evidence.epoch)
+        config = self.epochs.get(evidence.epoch)
         if not self.honest(node) or config is None:
             return
         if not verify_evidence(evidence, config.validators, self.world.chain_id, self.world.ring.verify):
@@ -192,6 +142,7 @@ class Checks:
             if (epoch, view) not in self.views:
                 self.world.note(f"view {view} of epoch {epoch} begins")
             self.views.add((epoch, view))
+            self.reached(epoch, view)
 
     def alarm(self, node: int, code: str) -> None:
         """Alarms of honest nodes; some mean that the replica itself is wrong."""
@@ -211,8 +162,3 @@ class Checks:
         accused = next((number for number, member in self.world.execution.members.items() if member.name == action.peer), None)
         if accused is not None and self.honest(accused):
             self.world.violation(f"node {node} blames the honest node {accused}: {action.code}: {action.detail}")
-
-    def unsigned(self, node: int, source: int, message: Message) -> None:
-        """A signature didn't verify: the link's peer is blamed for it, so no honest one may ever send such a message."""
-        if self.honest(node) and self.honest(source):
-            self.world.violation(f"node {node} can't verify the {type(message).__name__} that the honest node {source} sent")

@@ -224,6 +224,7 @@ class Faults:
         node.disk = Disk(blocks=[genesis], synced_blocks=1)
         node.lost_votes = True
         node.checks.abstainers.add(node.number)
+        node.checks.lost_disk(node.number)
         self._restart_later(node)
 
     def wrong_executor(self) -> None:

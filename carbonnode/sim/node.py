@@ -1,7 +1,7 @@
 """A simulated node: the real replica, and a driver over simulated disk, executor, mempool and links."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from carbonnode.chain.batch import Batch
@@ -166,6 +166,7 @@ class SimNode:
         """Kill the process; with `power`, the machine."""
         self.world.note(f"n{self.number} {'loses power' if power else 'is killed'} at height {self.height}")
         self.crashes += 1
+        self.checks.crashed(self.number)
         self._run += 1
         self.memory = None
         if power:
@@ -250,6 +251,7 @@ class SimNode:
             if not verify_signed(message, validators, self.world.chain_id, self.world.ring.verify):
                 self.checks.unsigned(self.number, source, message)
                 return
+            self.checks.heard(self.number, message)
         self.world.note(f"n{source} -> n{self.number}  {describe(message)}")
         sender = memory.replica.index_of(self.world.execution.members[source].name)
         self.give(ev.Received(now_ms=self.clock_ms, wall_ms=self.wall_ms, sender=sender, message=message))
@@ -328,7 +330,8 @@ class SimNode:
 
     def transmit(self, peer: "SimNode", message: Message) -> None:
         """Put a message on the link."""
-        self.checks.sending(self.number, message)
+        assert self.memory is not None
+        self.checks.sending(self.number, message, self.memory.replica)
         self.put_on_link(peer, message)
 
     def put_on_link(self, peer: "SimNode", message: Message) -> None:
@@ -362,13 +365,17 @@ class SimNode:
         memory = self.memory
         assert memory is not None
         in_flight = {h for hashes in memory.proposed.values() for h in hashes}
-        waiting = [h for h in self.pool if h not in in_flight]
+        waiting = [h for h in self.pool if h not in in_flight and self.would_propose(h)]
         room = self.tip.following.parameters.max_block_transactions
         chosen = tuple(waiting[:room])
         batch = Batch(self.wall_ms, chosen) if chosen or action.allow_empty else None
         if batch is not None:
             memory.proposed[action.height] = chosen
         self.give(ev.BatchReady(now_ms=self.clock_ms, height=action.height, batch=batch, more=len(waiting) > room))
+
+    def would_propose(self, _wire_hash: bytes) -> bool:
+        """Whether a transaction may stand in a proposal of this node."""
+        return True
 
     def _release(self, action: act.ReleaseBatch) -> None:
         if self.memory is not None:
@@ -427,9 +434,10 @@ class SimNode:
             parent = memory.overlays.get(action.height - 1) or self.tip
             if action.height > self.height and parent.height == action.height - 1:
                 block = self.world.execution.run(parent, action.batch)
+                if self.speeds.wrong_roots:
+                    block = replace(block, header_hash=self.checks.wrong_root(block))
                 memory.overlays[action.height] = block
-                header_hash = self.checks.wrong_root(block) if self.speeds.wrong_roots else block.header_hash
-                self.give(ev.Executed(now_ms=self.clock_ms, height=action.height, header_hash=header_hash, next_epoch=block.decided))
+                self.give(ev.Executed(now_ms=self.clock_ms, height=action.height, header_hash=block.header_hash, next_epoch=block.decided))
             elif action.height > self.height:
                 self.world.violation(f"node {self.number} was asked to execute {action.height} on {parent.height}")
             if self.memory is memory:

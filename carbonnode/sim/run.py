@@ -18,6 +18,8 @@ from carbonnode.sim.world import World
 HEAL_BOUND_MS = 180_000
 """After healing, all honest replicas must have certified new blocks and every known transaction within this simulated time."""
 _CONVERGE_HEIGHTS = 3
+_SETTLE_MS = 10_000
+_IDLE_MS = 8_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,25 @@ class Simulation:
             if world.steps % 16 == 0 and self._converged(goal, owed):
                 converged = True
                 break
-        return self._result(converged, world.now - healed)
+        heal_ms = world.now - healed
+        if converged:
+            self._watch_idle()
+        return self._result(converged, heal_ms)
+
+    def _watch_idle(self) -> None:
+        """A healthy network without work changes no view (PBFT.md 41); looked at where nobody lies and nobody lost a disk."""
+        if self.byzantine or self.checks.abstainers or self.checks.trusted_wrong:
+            return
+        self._pass(_SETTLE_MS)
+        views, epoch = len(self.checks.views), self.checks.chain[-1].following.epoch
+        self._pass(_IDLE_MS)
+        if len(self.checks.views) != views and self.checks.chain[-1].following.epoch == epoch:
+            self.world.violation("a view changed in a healthy network without work")
+
+    def _pass(self, duration_ms: int) -> None:
+        end = self.world.now + duration_ms
+        while self.world.now < end and not self.world.violations and self.world.step():
+            pass
 
     def _converged(self, goal: int, owed: set[bytes]) -> bool:
         if any(not node.up or node.height < goal for node in self.honest):
@@ -170,6 +190,14 @@ class Simulation:
             alarms=dict(sorted(self.checks.alarms.items())),
             proven_faulty=tuple(sorted(self.checks.proven_faulty)),
         )
+
+
+def standard(seed: int) -> dict[str, Any]:
+    """The suite's configuration of a seed, for `simulate`: half of them four replicas, the others four to ten, mostly with all the villains they tolerate."""
+    replicas = 4 if seed % 2 else 4 + seed // 2 % 7
+    most = (replicas - 1) // 3
+    byzantine = most if seed % 3 else seed // 3 % (most + 1)
+    return {"replicas": replicas, "byzantine": byzantine, "steps": 2_000, "reconfigure": seed % 5 == 0}
 
 
 def simulate(

@@ -139,6 +139,7 @@ def test_a_lost_disk_abstains_and_comes_back() -> None:
     node.disk = type(node.disk)(blocks=[(simulation.world.execution.genesis, None)], synced_blocks=1)
     node.lost_votes = True
     simulation.checks.abstainers.add(1)
+    simulation.checks.lost_disk(1)
     run_for(simulation, 500)
     node.start()
     assert node.memory is not None

@@ -1,0 +1,159 @@
+"""What an honest node may say: a vote once, durable before it leaves, in no view it left, between the water marks, in its epoch; nobody else may say it."""
+
+from collections.abc import Callable, Iterable
+
+from carbonnode.consensus import actions as act
+from carbonnode.consensus.config import EpochConfig
+from carbonnode.consensus.evidence import CHECKPOINT, COMMIT, PRE_PREPARE, PREPARE
+from carbonnode.consensus.journal import Left, Voted, decode_record
+from carbonnode.consensus.messages import Checkpoint, Commit, Message, NewView, Prepare, PrePrepare, Suspect, ViewChange, batch_digest
+from carbonnode.consensus.replica import Replica
+from carbonnode.sim.world import World
+
+_Vote = tuple[str, int, int, int]
+"""Kind, epoch, view (0 for a checkpoint), height."""
+
+
+class VoteChecks:
+    """Remembers all that honest nodes ever said, across their crashes."""
+
+    def __init__(self, world: World, honest: Callable[[int], bool]) -> None:
+        self.world = world
+        self.honest = honest
+        self.epochs: dict[int, EpochConfig] = {world.execution.genesis.following.epoch: world.execution.genesis.following}
+        self.ends: dict[int, int] = {}
+        """The last height of an epoch, once the next one is decided."""
+        self._given: dict[tuple[int, _Vote], bytes] = {}
+        self._said: set[tuple[int, type, int, int]] = set()
+        self._waiting: dict[tuple[int, int], list[bytes]] = {}
+        self._durable: set[tuple[int, _Vote, bytes]] = set()
+        self._left: dict[tuple[int, int], int] = {}
+        self._gone: dict[tuple[int, int], int] = {}
+        self._highest_view: dict[int, int] = {}
+        self._lost: dict[int, int] = {}
+
+    # ---- durability
+
+    def recovered(self, node: int, journal: Iterable[bytes]) -> None:
+        """Records read back at a start are durable."""
+        for data in journal:
+            self._note_durable(node, data)
+
+    def persisting(self, node: int, action: act.Persist) -> None:
+        """Records handed to the disk."""
+        self._waiting[node, action.token] = [record.data for record in action.records]
+
+    def durable(self, node: int, token: int) -> None:
+        """All up to a token are on disk."""
+        for key in [key for key in self._waiting if key[0] == node and key[1] <= token]:
+            for data in self._waiting.pop(key):
+                self._note_durable(node, data)
+
+    def _note_durable(self, node: int, data: bytes) -> None:
+        record = decode_record(data)
+        if isinstance(record, Voted):
+            self._durable.add((node, (record.kind, record.epoch, record.view, record.height), record.digest))
+        elif isinstance(record, Left):
+            key = (node, record.message.epoch)
+            self._left[key] = max(self._left.get(key, 0), record.message.view)
+
+    def crashed(self, node: int) -> None:
+        """What waited for the disk waits no more."""
+        for key in [key for key in self._waiting if key[0] == node]:
+            del self._waiting[key]
+
+    def lost_disk(self, node: int) -> None:
+        """A node forgot all it ever said: it must be silent until nothing can contradict that."""
+        voted = max((vote[3] for number, vote in self._given if number == node), default=0)
+        self._lost[node] = max(self._lost.get(node, 0), voted)
+
+    # ---- saying
+
+    def sending(self, node: int, message: Message, replica: Replica) -> None:
+        """A node sends; its own votes are held against all it ever said."""
+        if not self.honest(node):
+            return
+        for vote, digest in self._votes_in(message):
+            if self.member(vote[1], message.signer) == node:  # type: ignore[union-attr]  # only signed messages hold votes
+                self._own_vote(node, vote, digest, message, replica)
+        if isinstance(message, ViewChange | NewView | Suspect) and self.member(message.epoch, message.signer) == node:
+            self._own_view(node, message, replica)
+
+    def _own_vote(self, node: int, vote: _Vote, digest: bytes, message: Message, replica: Replica) -> None:
+        kind, epoch, view, height = vote
+        new = (node, vote) not in self._given
+        before = self._given.setdefault((node, vote), digest)
+        if before != digest:
+            self.world.violation(f"double vote: node {node} signed {before.hex()[:8]} and {digest.hex()[:8]} for {vote}")
+        if isinstance(message, NewView):
+            return  # some of its proposals are below what is certified: nothing rests on them
+        if (node, vote, digest) not in self._durable:
+            self.world.violation(f"sent before durable: node {node}, {vote}")
+        if kind != CHECKPOINT and view < self._gone.get((node, epoch), 0):
+            self.world.violation(f"node {node} votes in view {view}, which it left: {vote}")
+        # A vote that is said again may lie above the marks of a node whose power loss took blocks.
+        if new and (height > replica.water_marks[1] or height > self.ends.get(epoch, height)):
+            self.world.violation(f"node {node} votes above its high water mark {replica.water_marks}, or its epoch's last height: {vote}")
+        if height <= self._lost.get(node, 0):
+            self.world.violation(f"node {node} lost its disk, and votes where it may have voted before: {vote}")
+
+    def _own_view(self, node: int, message: ViewChange | NewView | Suspect, replica: Replica) -> None:
+        key = (node, message.epoch)
+        self._said.add((node, type(message), message.epoch, message.view))
+        if replica.water_marks[0] < self._lost.get(node, 0):
+            self.world.violation(f"node {node} lost its disk, and takes part in a view change all the same")
+        if isinstance(message, NewView):
+            proven = max((vc.stable.height for vc in message.view_changes if vc.stable is not None), default=0)
+            if proven > replica.water_marks[0]:
+                self.world.violation(f"node {node} leads view {message.view} without the stable state of height {proven}")
+        if isinstance(message, ViewChange):
+            if self._left.get(key, 0) < message.view:
+                self.world.violation(f"VIEW-CHANGE sent before durable: node {node}, view {message.view}")
+            if message.view > self._highest_view.get(message.epoch, 0) + 1:
+                self.world.violation(f"node {node} jumps to view {message.view}, which no honest node is near")
+            self._gone[key] = max(self._gone.get(key, 0), message.view)
+            self.reached(message.epoch, message.view)
+
+    def reached(self, epoch: int, view: int) -> None:
+        """An honest node is in a view, or on its way to it."""
+        self._highest_view[epoch] = max(self._highest_view.get(epoch, 0), view)
+
+    # ---- hearing
+
+    def heard(self, node: int, message: Message) -> None:
+        """A signed message was accepted: what it says in an honest node's name, that node must have said."""
+        if not self.honest(node):
+            return
+        for vote, digest in self._votes_in(message):
+            signer = self.member(vote[1], message.signer)  # type: ignore[union-attr]  # only signed messages hold votes
+            if signer is not None and self.honest(signer) and self._given.get((signer, vote)) != digest:
+                self.world.violation(f"node {node} takes a vote for node {signer}'s that it never gave: {vote}")
+        if isinstance(message, ViewChange | NewView | Suspect):
+            signer = self.member(message.epoch, message.signer)
+            if signer is not None and self.honest(signer) and (signer, type(message), message.epoch, message.view) not in self._said:
+                self.world.violation(f"node {node} takes a {type(message).__name__} to view {message.view} for node {signer}'s that it never sent")
+
+    def unsigned(self, node: int, source: int, message: Message) -> None:
+        """A signature didn't verify: the link's peer is blamed for it, so no honest one may ever send such a message."""
+        if self.honest(node) and self.honest(source):
+            self.world.violation(f"node {node} can't verify the {type(message).__name__} that the honest node {source} sent")
+
+    @staticmethod
+    def _votes_in(message: Message) -> list[tuple[_Vote, bytes]]:
+        if isinstance(message, PrePrepare):
+            return [((PRE_PREPARE, message.epoch, message.view, message.height), batch_digest(message.batch))]
+        if isinstance(message, Prepare | Commit):
+            kind = PREPARE if isinstance(message, Prepare) else COMMIT
+            return [((kind, message.epoch, message.view, message.height), message.digest)]
+        if isinstance(message, Checkpoint):
+            return [((CHECKPOINT, message.epoch, 0, message.height), message.header_hash)]
+        if isinstance(message, NewView):
+            return [((PRE_PREPARE, message.epoch, message.view, p.height), p.digest) for p in message.proposals]
+        return []
+
+    def member(self, epoch: int, index: int) -> int | None:
+        """The number of the node with this index in an epoch; None for an epoch that nobody entered yet."""
+        config = self.epochs.get(epoch)
+        if config is None or not 0 <= index < len(config.validators):
+            return None
+        return self.world.execution.numbers[config.validators[index].consensus_key]
