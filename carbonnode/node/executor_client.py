@@ -27,6 +27,9 @@ from carbonnode.errors import CarbonnodeError, InvariantViolation, RemoteError, 
 from carbonnode.ledger.results import ExecutedBlock, LedgerStatus, NextEpoch, ViewResult
 from carbonnode.ledger.tree_proof import StateProof
 from carbonnode.node import executor_protocol as protocol
+from carbonnode.node.executor_watch import VARIABLE as POISON_VARIABLE
+from carbonnode.node.marker import FD_VARIABLE as MARK_VARIABLE
+from carbonnode.node.marker import make_marker
 from carbonnode.storage.crashpoints import VARIABLE as CRASH_VARIABLE
 from carbonnode.storage.space import DEFAULT_RESERVE_BYTES
 
@@ -82,6 +85,18 @@ class _Owed:
     """Sent by a restart itself: its answer is no progress."""
 
 
+class DeadlyTransaction(CarbonnodeError):
+    """The executor died of the same thing again and again: `run_id` (a transaction, a job) of the block at `height`. The client itself goes on."""
+
+    code = "executor-crash"
+
+    def __init__(self, height: int, run_id: bytes, deaths: int) -> None:
+        text = f"the executor process died {deaths} times of {run_id.hex()} in block {height}"
+        super().__init__(f"{text}: a quorum of validators can order to skip it; report it, since no contract should be able to do this")
+        self.height = height
+        self.run_id = run_id
+
+
 class _DiedAgain(Exception):
     """The process died while it was being brought up: whoever brings up the next one goes on."""
 
@@ -113,6 +128,8 @@ class ExecutorClient:
         self._log: dict[int, _Logged] = {}
         self._finalised = -1
         self._deaths = 0
+        self._marker, self._mark_file = make_marker()
+        self._deadly: tuple[int, bytes] | None = None
         self._hangs_told = 0
         self._closing = False
         self._reviving = False
@@ -159,6 +176,8 @@ class ExecutorClient:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._reap()
         self._fail_all(StorageError("the executor process was closed: the node is stopping", code="closed"))
+        self._marker.close()
+        os.close(self._mark_file)
 
     def kill(self) -> None:
         """Kill the process at once."""
@@ -200,11 +219,17 @@ class ExecutorClient:
     async def _spawn(self) -> asyncio.StreamReader:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG", CRASH_VARIABLE) if name in os.environ}
+        environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG", CRASH_VARIABLE, POISON_VARIABLE) if name in os.environ}
         environment[protocol.FD_VARIABLE] = str(theirs.fileno())
+        environment[MARK_VARIABLE] = str(self._mark_file)
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "carbonnode.node.executor_process", pass_fds=(theirs.fileno(),), env=environment, stdin=asyncio.subprocess.DEVNULL
+                sys.executable,
+                "-m",
+                "carbonnode.node.executor_process",
+                pass_fds=(theirs.fileno(), self._mark_file),
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
             )
         finally:
             theirs.close()
@@ -310,6 +335,8 @@ class ExecutorClient:
         doing = f"during {_describe(self._parked[min(self._parked)].command)}" if self._parked else "while idle"
         if self._on_death is not None:
             self._on_death(f"the executor process died {doing} ({fate}); it is started again and nothing is lost")
+        if self._give_up():
+            self._deaths = 0
         if self._deaths > MAX_DEATHS:
             text = f"the executor process died {self._deaths} times {doing} ({fate}): its error stands in the log"
             self._die(InvariantViolation(text, code="executor-crash"))
@@ -321,6 +348,19 @@ class ExecutorClient:
             return  # the reader of that process has seen to its successor
         except CarbonnodeError as error:
             self._die(error)
+
+    def _give_up(self) -> bool:
+        """Fail the execution that the process keeps dying of, if what it dies of is known; whether that was done."""
+        mark = self._marker.read()
+        for number, owed in sorted(self._parked.items()):
+            deadly = mark is not None and isinstance(owed.command, protocol.Execute) and owed.command.height == mark[0]
+            if mark is not None and deadly and (self._deaths > MAX_DEATHS or mark == self._deadly):
+                self._deadly = mark
+                del self._parked[number]
+                if not owed.future.done():
+                    owed.future.set_exception(DeadlyTransaction(*mark, self._deaths))
+                return True
+        return False
 
     async def _relaunch(self) -> None:
         """Start the process again. One that dies while it opens the state has died like another: that is tried again too."""

@@ -22,6 +22,9 @@ from carbonnode.chain.genesis import parse_genesis
 from carbonnode.errors import CarbonnodeError, InvariantViolation
 from carbonnode.ledger.executor import BlockExecutor
 from carbonnode.node import executor_protocol as protocol
+from carbonnode.node.executor_watch import VARIABLE as POISON_VARIABLE
+from carbonnode.node.executor_watch import Watch
+from carbonnode.node.marker import FD_VARIABLE, Marker
 from carbonnode.node.sandbox import confine
 from carbonnode.node.snapshot_service import SnapshotService
 from carbonnode.storage.crashpoints import CrashPoints
@@ -37,8 +40,9 @@ _GC_THRESHOLDS = (50_000, 20, 100)
 class Service:
     """Carries commands out on one `BlockExecutor`."""
 
-    def __init__(self, crash: CrashPoints) -> None:
+    def __init__(self, crash: CrashPoints, watch: Watch | None = None) -> None:
         self._crash = crash
+        self._watch = watch or Watch()
         self._executor: BlockExecutor | None = None
         self._kv: LevelKV | None = None
         self._snapshots: SnapshotService | None = None
@@ -85,7 +89,7 @@ class Service:
             # Before the database has threads of its own: they are confined as well.
             confinement = confine(path, command.memory_bytes)
         self._kv = LevelKV.open(path, SpaceGuard(path, command.reserve_bytes))
-        self._executor = BlockExecutor(self._kv, genesis, flush_blocks=command.flush_blocks)
+        self._executor = BlockExecutor(self._kv, genesis, flush_blocks=command.flush_blocks, begin=self._watch.begin)
         self._snapshots = SnapshotService(self._kv, self._executor, SpaceGuard(path, command.reserve_bytes), self._crash)
         gc.collect()
         gc.freeze()
@@ -94,6 +98,7 @@ class Service:
 
     def _execute(self, command: protocol.Execute) -> object:
         self._crash.reach("execute.before")
+        self._watch.block(command.height, command.transactions)
         block = self._ledger.execute(command.height, Batch.decode(command.batch), command.transactions, command.skip_orders)
         self._crash.reach("execute.after")
         return block
@@ -175,7 +180,8 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.setswitchinterval(0.05)
     connection = int(os.environ[protocol.FD_VARIABLE])
-    service = Service(CrashPoints.from_environment(os.environ))
+    watch = Watch(Marker(int(os.environ[FD_VARIABLE])), os.environ.get(POISON_VARIABLE, ""))
+    service = Service(CrashPoints.from_environment(os.environ), watch)
     try:
         serve(connection, service)
     except (BrokenPipeError, ConnectionResetError):

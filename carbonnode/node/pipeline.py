@@ -18,11 +18,15 @@ from carbonnode.chain.transaction import Transaction
 from carbonnode.errors import DiskFull
 from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.node.bodies import BodyStore
+from carbonnode.node.executor_client import DeadlyTransaction
 from carbonnode.node.ports import ExecutorPort, Fatal
+from carbonnode.node.skips import SkipDesk
 from carbonnode.storage.blocks import BlockStore, StoredBlock
 
 SYNC_EVERY_BLOCKS = 32
 DISK_RETRY_S = 0.5
+DEADLY_RETRY_S, DEADLY_RETRY_MOST_S = 2.0, 30.0
+"""How long a block that kills the executor waits for a skip order before it is tried again as it is: the cause may have been this machine's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,11 +65,20 @@ class Pipeline:
     """See the module's text. `on_fatal` hears of anything that can't be survived."""
 
     def __init__(
-        self, executor: ExecutorPort, blocks: BlockStore, bodies: BodyStore, on_executed: OnExecuted, on_final: OnFinal, on_durable: OnDurable, on_fatal: Fatal
+        self,
+        executor: ExecutorPort,
+        blocks: BlockStore,
+        bodies: BodyStore,
+        skips: SkipDesk,
+        on_executed: OnExecuted,
+        on_final: OnFinal,
+        on_durable: OnDurable,
+        on_fatal: Fatal,
     ) -> None:
         self._executor = executor
         self._blocks = blocks
         self._bodies = bodies
+        self._skips = skips
         self._on_executed = on_executed
         self._on_final = on_final
         self._on_durable = on_durable
@@ -124,6 +137,7 @@ class Pipeline:
     async def pause(self) -> None:
         """Take nothing new, finish what is certified and executed already, forget what is only ordered."""
         self._paused = True
+        self._skips.wake()
         self._to_execute.clear()
         async with self._idle:
             await self._idle.wait_for(lambda: self._busy == 0 and not self._can_finalise())
@@ -170,13 +184,29 @@ class Pipeline:
             body = self._bodies.need(digest)
             await self._working(1)
             try:
-                outcome = await self._executor.execute(height, batch, [tx.raw for tx in body.transactions])
+                outcome = await self._execute_or_skip(height, batch, [tx.raw for tx in body.transactions])
+                if outcome is None:
+                    continue
                 self._executed[height] = (outcome, batch, body.transactions)
                 if not self._paused:
                     await self._on_executed(outcome)
                 self._wake_finalise.set()
             finally:
                 await self._working(-1)
+
+    async def _execute_or_skip(self, height: int, batch: Batch, transactions: list[bytes]) -> ExecutedBlock | None:
+        """The block's outcome. While the executor dies of a transaction: vote, wait for a quorum's order, try again; None when a sync takes over."""
+        pause_s = DEADLY_RETRY_S
+        while not self._paused:
+            orders = self._skips.orders(height)
+            try:
+                return await self._executor.execute(height, batch, transactions, orders)
+            except DeadlyTransaction as fault:
+                self._skips.died(fault.height, fault.run_id, str(fault))
+                if self._skips.orders(height) == orders and not self._paused:
+                    await self._skips.changed(pause_s)
+                    pause_s = min(2 * pause_s, DEADLY_RETRY_MOST_S)
+        return None
 
     async def _finalise_loop(self) -> None:
         while True:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from carbonnode.chain.batch import Batch
+from carbonnode.chain.batch import Batch, SkipOrder
 from carbonnode.chain.service import ContractAbi
 from carbonnode.chain.values import Value
 from carbonnode.ledger.results import ExecutedBlock, LedgerStatus, NextEpoch, ViewResult
@@ -16,7 +16,7 @@ class ExecutorPort(Protocol):
     confinement: tuple[str, ...]
     """What confines the process, or doesn't, one line for each means."""
 
-    async def execute(self, height: int, batch: Batch, transactions: Sequence[bytes]) -> ExecutedBlock:
+    async def execute(self, height: int, batch: Batch, transactions: Sequence[bytes], skip_orders: Sequence[SkipOrder] = ()) -> ExecutedBlock:
         """Execute on top of height - 1, in memory. Idempotent."""
         ...
 

@@ -44,7 +44,7 @@ async def align_stores(blocks: BlockStore, executor: ExecutorPort) -> int:
     replayed = 0
     for height in range(max(status.height, 0) + 1, blocks.height + 1):
         stored = blocks.block(height)
-        outcome = await executor.execute(height, Batch.decode(stored.batch), stored.transactions)
+        outcome = await executor.execute(height, Batch.decode(stored.batch), stored.transactions, stored.header.skip_orders)
         if outcome.header_hash != stored.header_hash:
             raise StorageError(
                 f"executing stored block {height} again gives another header: this release or its data differ from what certified it; "

@@ -193,7 +193,7 @@ class Syncer:
 
     async def _apply(self, header: Header, block: SyncBlock) -> None:
         batch = Batch.decode(block.batch)
-        outcome = await self._executor.execute(header.height, batch, block.transactions)
+        outcome = await self._executor.execute(header.height, batch, block.transactions, header.skip_orders)
         if outcome.header_hash != header.hash:
             raise InvariantViolation(
                 f"block {header.height} is certified, but executing it here gives another header: compare with `carbonnode doctor --height {header.height}`"

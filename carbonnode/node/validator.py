@@ -40,6 +40,7 @@ from carbonnode.node.persister import Persister
 from carbonnode.node.pipeline import FinalBlock, Pipeline
 from carbonnode.node.ports import Clock, ExecutorPort, Fatal, Sender
 from carbonnode.node.resolver import Resolver
+from carbonnode.node.skips import SkipDesk
 from carbonnode.node.startup import align_stores, split_journal, stable_state
 from carbonnode.node.sync import Syncer, serve_blocks
 from carbonnode.node.wire import BulkKind, FetchBlocks, FetchTransactions, NodeTip, Raws, RequestKind, Tip, decode_payload, pack
@@ -97,6 +98,7 @@ class ValidatorNode:
     pipeline: Pipeline
     syncer: Syncer
     resolver: Resolver
+    skips: SkipDesk
     persister: Persister
     intake: Intake
     replica: Replica
@@ -179,8 +181,10 @@ class ValidatorNode:
             recorder=around.recorder,
         )
         self.persister = Persister(self.journal, self.bodies, self._persisted, around.on_fatal)
+        self.skips = SkipDesk(self.chain_id, around.signer, self._voting_set, self._send_skip_vote, self.alarm)
+        self.skips.settle(self.stores.blocks.height)
         self.pipeline = Pipeline(
-            self.executor, self.stores.blocks, self.bodies, self.driver.executed, self._final, self._durable, around.on_fatal
+            self.executor, self.stores.blocks, self.bodies, self.skips, self.driver.executed, self._final, self._durable, around.on_fatal
         )
         self.resolver = Resolver(
             self.pool, self.admission, self.bodies, self.chain_id, self._fetch_transactions, self._likely_peers, self.driver.resolved
@@ -188,7 +192,7 @@ class ValidatorNode:
         self.syncer = Syncer(self.chain_id, self.stores.blocks, self.executor, self.pipeline, sender.request, self, around.on_fatal)
         self.intake = Intake(self.chain_id, self.replica.validators_of, self.threads, self._deliver, self.blame)
         self.driver.attach(self.persister, self.resolver, self.pipeline)
-        self.peering.bulk |= {BulkKind.TRANSACTIONS: self._flooded, BulkKind.TIP: self._tip}
+        self.peering.bulk |= {BulkKind.TRANSACTIONS: self._flooded, BulkKind.TIP: self._tip, BulkKind.SKIP_VOTE: self._skip_vote}
         self.peering.answers |= {
             RequestKind.TRANSACTIONS: (VALIDATOR_ROLES, self._answer_transactions),
             RequestKind.BLOCKS: (VALIDATOR_ROLES, self._answer_blocks),
@@ -253,6 +257,7 @@ class ValidatorNode:
         while True:
             await asyncio.sleep(TICK_S)
             self.sender.broadcast(Channel.BULK, self._tip_frame(), {*self.driver.others, *self._followers})
+            self.skips.repeat()
             late = self.pool.waiting_longer(RELAY_MOST)
             primary = self.driver.primary_name
             if primary != self.around.config.node.name:
@@ -362,6 +367,18 @@ class ValidatorNode:
             self.driver.peer_reachable(name, reachable=False)
         self.around.log.info("epoch entered", epoch=config.epoch, first_height=config.first_height, validators=len(config.validators), index=index)
 
+    def _voting_set(self) -> tuple[int, ValidatorSet]:
+        return self.driver.epoch.epoch, self.driver.epoch.validators
+
+    def _send_skip_vote(self, body: bytes) -> None:
+        self.sender.broadcast(Channel.BULK, pack(BulkKind.SKIP_VOTE, body), self.driver.others)
+
+    def _skip_vote(self, peer: PeerIdentity, body: bytes) -> None:
+        if peer.role not in VALIDATOR_ROLES:
+            self.blame(peer.name, MALFORMED_POINTS, "a user node takes no part in consensus")
+            return
+        self.skips.receive(body)
+
     def alarm(self, code: str, detail: str) -> None:
         """`driver.Observer`"""
         self.around.metrics.alarms.labels(code).inc()
@@ -394,6 +411,7 @@ class ValidatorNode:
             self.driver.put(ev.RequestsDropped(now_ms=self.driver.now, wire_hashes=dropped))
         self.bodies.drop_below(block.height)
         self.resolver.give_up_to(block.height)
+        self.skips.settle(block.height)
         self.organisations.block_final(outcome.events)
         self.market_offset_ms = outcome.market_ms - outcome.header.time_ms
         self._watch_epoch(block)
@@ -478,6 +496,7 @@ class ValidatorNode:
             epoch, following = following, None
         self.upcoming = self._fixed(following, height)
         self.around.log.info("synced", height=height)
+        self.skips.settle(height)
         driver = self.driver
         changed = epoch if epoch.epoch != driver.epoch.epoch else None
         driver.put(

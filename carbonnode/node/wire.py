@@ -25,6 +25,8 @@ class BulkKind(IntEnum):
     """A `UserBlock` for the user node at the other end."""
     TIP = 3
     """A `Tip`: the sender's last certified height."""
+    SKIP_VOTE = 4
+    """A `chain.skip.SkipVote`: a transaction kills the sender's executor."""
 
 
 class RequestKind(IntEnum):

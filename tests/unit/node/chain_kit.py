@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from carbonnode.chain.batch import Batch
+from carbonnode.chain.batch import Batch, SkipOrder
 from carbonnode.chain.certificate import Certificate, sign_checkpoint
 from carbonnode.chain.genesis import ContractSource, Genesis
 from carbonnode.chain.memory_kv import MemoryKV
@@ -58,9 +58,9 @@ class LocalExecutor:
         self.executions: list[int] = []
         self.confinement: tuple[str, ...] = ("none: in this process",)
 
-    async def execute(self, height: int, batch: Batch, transactions: Sequence[bytes]) -> ExecutedBlock:
+    async def execute(self, height: int, batch: Batch, transactions: Sequence[bytes], skip_orders: Sequence[SkipOrder] = ()) -> ExecutedBlock:
         self.executions.append(height)
-        return self.ledger.execute(height, batch, transactions)
+        return self.ledger.execute(height, batch, transactions, skip_orders)
 
     async def finalise(self, height: int) -> int:
         return self.ledger.finalise(height)

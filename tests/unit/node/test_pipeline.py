@@ -15,12 +15,13 @@ from carbonnode.errors import InvariantViolation, RemoteError, StorageError
 from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.node.bodies import Body, BodyStore
 from carbonnode.node.pipeline import FinalBlock, Pipeline
+from carbonnode.node.skips import SkipDesk
 from carbonnode.node.startup import align_stores, split_journal, stable_state
 from carbonnode.node.sync import Syncer, serve_blocks
 from carbonnode.node.wire import FetchBlocks, Raws, SyncBlock, decode_payload
 from carbonnode.storage.blocks import BlockStore
 from carbonnode.storage.journal_format import Record
-from tests.unit.node.chain_kit import Chain, LocalExecutor, certify
+from tests.unit.node.chain_kit import SIGNERS, Chain, LocalExecutor, certify
 from tests.unit.node.conftest import MakePool
 
 pytestmark = pytest.mark.asyncio
@@ -38,7 +39,12 @@ class Node:
         self.final: list[FinalBlock] = []
         self.durable: list[int] = []
         self.faults: list[BaseException] = []
-        self.pipeline = Pipeline(self.executor, self.blocks, self.bodies, self._executed, self.final.append, self._durable, self.faults.append)
+        self.votes: list[bytes] = []
+        self.alarms: list[str] = []
+        self.skips = SkipDesk(
+            chain.genesis.chain_id, SIGNERS[0], lambda: (0, chain.genesis.validators), self.votes.append, lambda code, _: self.alarms.append(code)
+        )
+        self.pipeline = Pipeline(self.executor, self.blocks, self.bodies, self.skips, self._executed, self.final.append, self._durable, self.faults.append)
 
     async def _executed(self, block: ExecutedBlock) -> None:
         self.executed.append(block)
