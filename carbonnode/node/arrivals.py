@@ -7,6 +7,8 @@ unsynced end is no evidence against anybody.
 from collections.abc import Iterator
 from pathlib import Path
 
+from carbonnode.storage.space import FULL_ERRNOS
+
 RECORD_BYTES = 40
 FILE_BYTES = 16 * 1024 * 1024
 KEPT = 8
@@ -21,8 +23,10 @@ class ArrivalLog:
         self._directory = directory
         self._file_bytes = file_bytes
         self._path = directory / f"{_STEM}.log"
-        self._file = self._path.open("ab")
+        self._file = self._path.open("ab", buffering=0)
         self._size = self._path.stat().st_size
+        self.lost = 0
+        """Arrivals that found no space on the disk."""
         # A crash may have torn the last record: what follows must stay aligned.
         torn = self._size % RECORD_BYTES
         if torn:
@@ -32,8 +36,18 @@ class ArrivalLog:
     def note(self, now_ms: int, ids: list[bytes]) -> None:
         """These arrived now, in this order."""
         stamp = now_ms.to_bytes(8, "big")
-        self._size += self._file.write(b"".join([stamp + tx_id for tx_id in ids]))
-        self._file.flush()
+        data = b"".join([stamp + tx_id for tx_id in ids])
+        try:
+            written = self._file.write(data)
+        except OSError as error:
+            if error.errno not in FULL_ERRNOS:
+                raise
+            written = 0
+        if written < len(data):
+            self._file.truncate(self._size)
+            self.lost += len(ids)
+            return
+        self._size += written
         if self._size >= self._file_bytes:
             self._roll()
 
@@ -44,7 +58,7 @@ class ArrivalLog:
             if older.exists():
                 older.replace(self._directory / f"{_STEM}.{number + 1}.log")
         self._path.replace(self._directory / f"{_STEM}.1.log")
-        self._file = self._path.open("ab")
+        self._file = self._path.open("ab", buffering=0)
         self._size = 0
 
     def close(self) -> None:

@@ -5,10 +5,12 @@ import sys
 import time
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, cast
 
 import msgspec
 import structlog
+
+from carbonnode.storage.space import FULL_ERRNOS
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -18,20 +20,38 @@ Logger = structlog.typing.FilteringBoundLogger
 
 
 class LogFile:
-    """An append-only file that starts anew at 64 MiB, keeping five old ones (`node.log.1` is the latest of them)."""
+    """An append-only file that starts anew at 64 MiB, keeping five old ones (`node.log.1` is the latest of them).
+
+    A full disk costs lines, not the node: how many is said by the first line that fits again.
+    """
 
     def __init__(self, path: Path, max_bytes: int = MAX_FILE_BYTES) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._max_bytes = max_bytes
-        self._file: TextIO = path.open("a", encoding="utf-8")
+        self._file = path.open("ab", buffering=0)
         self._size = path.stat().st_size
+        self._torn = False
+        self.lost = 0
+        """Lines that found no space since the last one that did."""
 
     def msg(self, message: str) -> None:
-        """Write a line and flush it: after a crash the log ends where the process did."""
-        self._file.write(message + "\n")
-        self._file.flush()
-        self._size += len(message) + 1
+        """Write a line at once: after a crash the log ends where the process did. Raises `OSError` if the disk fails, but not if it is full."""
+        if self.lost:
+            message = f'{{"level":"warning","event":"log lines lost","lines":{self.lost},"why":"the disk was full"}}\n{message}'
+        data = (b"\n" if self._torn else b"") + message.encode() + b"\n"
+        try:
+            written = self._file.write(data)
+        except OSError as error:
+            if error.errno not in FULL_ERRNOS:
+                raise
+            written = 0
+        self._size += written
+        if written < len(data):
+            self._torn = self._torn or written > 0
+            self.lost += 1
+            return
+        self._torn, self.lost = False, 0
         if self._size > self._max_bytes:
             self._roll()
 
@@ -44,7 +64,7 @@ class LogFile:
             if older.exists():
                 older.replace(self._path.with_name(f"{self._path.name}.{number + 1}"))
         self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-        self._file = self._path.open("a", encoding="utf-8")
+        self._file = self._path.open("ab", buffering=0)
         self._size = 0
 
     def close(self) -> None:

@@ -27,7 +27,8 @@ from carbonnode.storage.leveldb import LevelKV
 if TYPE_CHECKING:
     from tests.functional.harness import NodeHandle, ToyNetwork
 
-Chains = Mapping[str, Sequence[StoredBlock]]
+Chain = Mapping[int, StoredBlock]
+"""Blocks by height, ascending: from genesis, or from where a snapshot began."""
 FAULT_EVENTS = ("peer at fault", "peer down", "refused", "alarm", "evidence")
 
 
@@ -36,39 +37,36 @@ def check_stopped(net: "ToyNetwork") -> None:
     validators = [node for node in net.validators if node.process is None and node.name not in net.ruined]
     chains = {node.name: read_chain(node) for node in validators}
     check_agreement(chains)
-    longest = max(chains.values(), key=len, default=())
-    check_blocks(longest, known_sets(net, validators), net.genesis.chain_id)
+    certified = {height: block for chain in chains.values() for height, block in chain.items()}
+    check_blocks(certified, known_sets(net, validators), net.genesis.chain_id)
     for node in validators:
         if node.name not in net.suspects:
-            check_votes(node.name, journal_votes(node), longest)
+            check_votes(node.name, journal_votes(node), certified)
     for node in net.nodes.values():
         if node.name not in net.suspects:
             check_log(node.name, log_events(node.directory.log_path), net.suspects)
 
 
-def read_chain(node: "NodeHandle") -> list[StoredBlock]:
-    """All certified blocks of a stopped validator, from genesis (or from where a snapshot began), checked to be a hash chain."""
+def read_chain(node: "NodeHandle") -> Chain:
+    """All blocks that a stopped validator certified, checked to be a hash chain without gaps."""
     path = node.directory.data_path / "blocks"
     if not path.exists():
-        return []
+        return {}
     with LevelKV.open(path) as kv:
         store = BlockStore(kv)
         if store.height < 0:
-            return []
+            return {}
         store.verify_chain(0)
-        return [store.block(height) for height in range(store.height + 1)]
+        return {height: store.block(height) for height in range(getattr(store, "first", 0), store.height + 1)}
 
 
-def check_agreement(chains: Chains) -> None:
+def check_agreement(chains: Mapping[str, Chain]) -> None:
     """Agreement and prefix order: what two nodes certified at a height is the same, byte for byte but for the certificate."""
-    agreed: list[tuple[str, StoredBlock]] = []
+    agreed: dict[int, tuple[str, StoredBlock]] = {}
     for name, chain in chains.items():
-        for height, block in enumerate(chain):
+        for height, block in chain.items():
             assert block.header.height == height, f"{name} holds height {block.header.height} in place of {height}"
-            if height == len(agreed):
-                agreed.append((name, block))
-                continue
-            other, first = agreed[height]
+            other, first = agreed.setdefault(height, (name, block))
             what = f"at height {height}, {other} and {name}"
             assert first.header_hash == block.header_hash, f"fork: {what} certified {first.header_hash.hex()} and {block.header_hash.hex()}"
             assert first.header.state_root == block.header.state_root, f"{what} hold different state roots"
@@ -84,11 +82,12 @@ def known_sets(net: "ToyNetwork", nodes: Sequence["NodeHandle"]) -> dict[bytes, 
     return {validators.hash: validators for validators in sets}
 
 
-def check_blocks(chain: Sequence[StoredBlock], sets: Mapping[bytes, ValidatorSet], chain_id: bytes) -> None:
+def check_blocks(chain: Chain, sets: Mapping[bytes, ValidatorSet], chain_id: bytes) -> None:
     """Certificates, batch digests, signatures, and that no transaction was executed twice."""
     executed: dict[bytes, int] = {}
-    for block in chain[1:]:
-        height = block.header.height
+    for height, block in sorted(chain.items()):
+        if height == 0:
+            continue  # genesis: trusted, uncertified
         assert block.certificate is not None, f"height {height} has no certificate"
         assert (block.certificate.height, block.certificate.header_hash) == (height, block.header_hash), f"the certificate of height {height} is another's"
         verify_certificate(block.certificate, sets[block.header.validators_hash], chain_id)
@@ -114,14 +113,14 @@ def journal_votes(node: "NodeHandle") -> Iterator[Voted]:
                     yield vote
 
 
-def check_votes(name: str, votes: Iterator[Voted], chain: Sequence[StoredBlock]) -> None:
+def check_votes(name: str, votes: Iterator[Voted], chain: Chain) -> None:
     """No double vote; and nobody vouched for another header than the certified one."""
     given: dict[tuple[str, int, int, int], bytes] = {}
     for vote in votes:
         place = (vote.kind, vote.epoch, vote.view, vote.height)
         before = given.setdefault(place, vote.digest)
         assert before == vote.digest, f"double vote: {name} signed {before.hex()} and {vote.digest.hex()} for {place}"
-        if vote.kind == CHECKPOINT and vote.height < len(chain):
+        if vote.kind == CHECKPOINT and vote.height in chain:
             certified = chain[vote.height].header_hash
             assert vote.digest == certified, f"{name} signed the header {vote.digest.hex()} at height {vote.height}, certified is {certified.hex()}"
 

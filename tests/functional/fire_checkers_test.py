@@ -41,43 +41,47 @@ def block(parent: StoredBlock | None, transactions: list[Transaction], root: byt
     return StoredBlock(header, header.hash, batch.encoded, tuple(tx.raw for tx in transactions), b"", certificate)
 
 
+def chain(*blocks: StoredBlock) -> dict[int, StoredBlock]:
+    return dict(enumerate(blocks))
+
+
 ZERO = block(None, [])
 ONE = block(ZERO, [payment(1)])
 
 
 def test_a_sound_chain_passes() -> None:
     two = block(ONE, [payment(2)])
-    check_agreement({"a": [ZERO, ONE, two], "b": [ZERO, ONE]})
-    check_blocks([ZERO, ONE, two], SETS, CHAIN)
-    check_votes("a", iter([Voted(CHECKPOINT, 0, 0, 1, ONE.header_hash, b"")]), [ZERO, ONE, two])
+    check_agreement({"a": chain(ZERO, ONE, two), "b": chain(ZERO, ONE)})
+    check_blocks(chain(ZERO, ONE, two), SETS, CHAIN)
+    check_votes("a", iter([Voted(CHECKPOINT, 0, 0, 1, ONE.header_hash, b"")]), chain(ZERO, ONE, two))
 
 
 def test_a_fork_is_found() -> None:
     with pytest.raises(AssertionError, match="fork: at height 1, a and b"):
-        check_agreement({"a": [ZERO, ONE], "b": [ZERO, block(ZERO, [payment(2)])]})
+        check_agreement({"a": chain(ZERO, ONE), "b": chain(ZERO, block(ZERO, [payment(2)]))})
 
 
 def test_a_second_execution_is_found() -> None:
     with pytest.raises(AssertionError, match="executed at height 1 and again at 2"):
-        check_blocks([ZERO, ONE, block(ONE, [payment(1)])], SETS, CHAIN)
+        check_blocks(chain(ZERO, ONE, block(ONE, [payment(1)])), SETS, CHAIN)
     with pytest.raises(InvalidBlock, match="names a transaction twice"):
-        check_blocks([ZERO, block(ZERO, [payment(1), payment(1)])], SETS, CHAIN)
+        check_blocks(chain(ZERO, block(ZERO, [payment(1), payment(1)])), SETS, CHAIN)
 
 
 def test_a_thin_certificate_and_a_forged_signature_are_found() -> None:
     with pytest.raises(InvalidBlock, match="2 votes, a quorum of 4 validators is 3"):
-        check_blocks([ZERO, block(ZERO, [], voters=2)], SETS, CHAIN)
+        check_blocks(chain(ZERO, block(ZERO, [], voters=2)), SETS, CHAIN)
     good = payment(1)
     forged = Transaction.decode(good.raw[:-64] + bytes(64))
     with pytest.raises(AssertionError, match="signature doesn't verify"):
-        check_blocks([ZERO, block(ZERO, [forged])], SETS, CHAIN)
+        check_blocks(chain(ZERO, block(ZERO, [forged])), SETS, CHAIN)
 
 
 def test_double_votes_and_wrong_roots_are_found() -> None:
     with pytest.raises(AssertionError, match="double vote: a"):
-        check_votes("a", iter([Voted(PREPARE, 0, 0, 1, b"1", b""), Voted(PREPARE, 0, 0, 1, b"2", b"")]), [ZERO, ONE])
+        check_votes("a", iter([Voted(PREPARE, 0, 0, 1, b"1", b""), Voted(PREPARE, 0, 0, 1, b"2", b"")]), chain(ZERO, ONE))
     with pytest.raises(AssertionError, match="certified is"):
-        check_votes("a", iter([Voted(CHECKPOINT, 0, 0, 1, b"2" * 32, b"")]), [ZERO, ONE])
+        check_votes("a", iter([Voted(CHECKPOINT, 0, 0, 1, b"2" * 32, b"")]), chain(ZERO, ONE))
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.functional.fire_kit import burning, grows, linked, others, primary, view
 from tests.functional.fire_load import Payer, pay
-from tests.functional.harness import NodeHandle, ToyNetwork
 from tests.functional.proxy import FaultyLinks
 
 pytestmark = [pytest.mark.functional, pytest.mark.slow]
@@ -17,45 +17,13 @@ pytestmark = [pytest.mark.functional, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def fire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Payer]:
-    with FaultyLinks() as links:
-        net = ToyNetwork(tmp_path_factory.mktemp("links"), links=links)
-        try:
-            net.up()
-            net.wait_height(1)
-            payer = Payer(net)
-            try:
-                yield payer
-            finally:
-                payer.close()
-        finally:
-            links.heal()
-            net.down()
+    with FaultyLinks() as links, burning(tmp_path_factory.mktemp("links"), links=links) as payer:
+        yield payer
 
 
 def links_of(payer: Payer) -> FaultyLinks:
     assert payer.net.links is not None
     return payer.net.links
-
-
-def primary(net: ToyNetwork) -> NodeHandle:
-    """Whom most believe to lead."""
-    named = [status["primary"] for node in net.running if (status := node.status()) is not None]
-    return net.nodes[max(set(named), key=named.count)]
-
-
-def others(net: ToyNetwork, node: NodeHandle) -> list[NodeHandle]:
-    return [other for other in net.validators if other is not node]
-
-
-def view(node: NodeHandle) -> int:
-    status = node.status()
-    assert status is not None
-    return int(status["view"])
-
-
-def grows(net: ToyNetwork, nodes: list[NodeHandle], blocks: int = 3, timeout_s: float = 60.0) -> None:
-    """These nodes certify further blocks."""
-    net.wait_height(max(node.height for node in nodes) + blocks, [node.name for node in nodes], timeout_s)
 
 
 def test_a_delay_of_25_ms_each_way_moves_no_primary(fire: Payer) -> None:
@@ -97,13 +65,6 @@ def test_two_halves_stand_still_and_go_on_together(fire: Payer) -> None:
     links_of(fire).heal()
     grows(net, net.validators)
     fire.settle()
-
-
-def linked(node: NodeHandle) -> int:
-    """How many others a node is linked to, by its own account."""
-    status = node.status()
-    assert status is not None
-    return int(status["peers"])
 
 
 @pytest.mark.parametrize("hears", [False, True], ids=["speaks only", "hears only"])

@@ -19,6 +19,7 @@ PEOPLE = tuple(signer(f"person {number}") for number in range(8))
 PAUSE_S = 0.1
 BURST = 2
 ASK = 500
+CALL_S = 3.0
 ACCEPTED = ("pending", "ordered", "final")
 
 
@@ -45,7 +46,6 @@ class Payer:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._height = 0
-        self._client = httpx.Client(timeout=2.0, trust_env=False)
         self._thread = threading.Thread(target=self._pay, name="payer", daemon=True)
         self._thread.start()
 
@@ -53,7 +53,6 @@ class Payer:
         """End the thread."""
         self._stop.set()
         self._thread.join(30)
-        self._client.close()
 
     def _pay(self) -> None:
         while not self._stop.wait(PAUSE_S):
@@ -69,11 +68,16 @@ class Payer:
 
     def _submit(self, node: NodeHandle, transactions: list[Transaction]) -> None:
         try:
-            self._height = max(self._height, self._client.get(f"{node.url}/v1/status").json()["height"])
-            answers = self.net.submit(node, transactions, self._client)
-        except (httpx.TransportError, KeyError, ValueError):
+            answer = self.net.post(node, transactions, CALL_S)
+        except httpx.TransportError:
             return  # killed, stopped or cut off: what it may have taken is sent again in the end
-        self.refused += [f"{node.name}: {answer['code']}" for answer in answers if answer["status"] not in ACCEPTED and answer["code"] != "expired"]
+        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            return  # it says so itself: full
+        assert answer.status_code == httpx.codes.OK, answer.text
+        results = answer.json()["results"]
+        self.refused += [f"{node.name}: {item['code']}" for item in results if item["status"] not in ACCEPTED and item["code"] != "expired"]
+        status = node.status()
+        self._height = max(self._height, 0 if status is None else int(status["height"]))
 
     def settle(self, timeout_s: float = 60.0) -> int:
         """Everything sent so far becomes final (or expired) on all running validators, and the sums are right; how many payments that were."""

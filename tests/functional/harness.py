@@ -347,11 +347,14 @@ class ToyNetwork:
         body = Body(self.genesis.chain_id, sender.public_key, nonce, height + 500, 200_000, (call,))
         return Transaction.sign(body, sender)
 
-    def submit(self, node: NodeHandle, transactions: Sequence[Transaction], client: httpx.Client | None = None) -> list[dict[str, Any]]:
-        """Submit in one call; the answers."""
+    def post(self, node: NodeHandle, transactions: Sequence[Transaction], timeout_s: float = 30.0) -> httpx.Response:
+        """Submit in one call; whatever the node answers."""
         body = encode([tx.raw for tx in transactions])
-        post, timeout_s = (httpx.post, 30.0) if client is None else (client.post, 5.0)
-        answer = post(f"{node.url}/v1/transactions/batch", content=body, headers={"content-type": "application/msgpack"}, timeout=timeout_s)
+        return httpx.post(f"{node.url}/v1/transactions/batch", content=body, headers={"content-type": "application/msgpack"}, timeout=timeout_s)
+
+    def submit(self, node: NodeHandle, transactions: Sequence[Transaction]) -> list[dict[str, Any]]:
+        """Submit in one call; the answers."""
+        answer = self.post(node, transactions)
         assert answer.status_code == 200, answer.text
         results: list[dict[str, Any]] = answer.json()["results"]
         return results

@@ -45,6 +45,45 @@ def test_a_log_starts_anew_and_keeps_some_old_files(tmp_path: Path) -> None:
     assert "line 0059" in (tmp_path / "node.log.1").read_text() + (tmp_path / "node.log").read_text()
 
 
+def test_a_full_disk_costs_lines_and_the_next_one_says_how_many(tmp_path: Path) -> None:
+    path = tmp_path / "node.log"
+    log = LogFile(path)
+    log.msg('{"event":"one"}')
+    good = log._file
+    with Path("/dev/full").open("ab", buffering=0) as full:
+        log._file = full
+        log.msg('{"event":"two"}')
+        log.msg('{"event":"three"}')
+    log._file = good
+    log.msg('{"event":"four"}')
+    log.close()
+    assert [json.loads(line).get("lines", json.loads(line)["event"]) for line in path.read_text().splitlines()] == ["one", 2, "four"]
+
+
+class FullFile(io.FileIO):
+    """/dev/full that can be cut back, as a file on a full disk can."""
+
+    def __init__(self) -> None:
+        super().__init__("/dev/full", "ab")
+
+    def truncate(self, size: int | None = None) -> int:
+        return size or 0
+
+
+def test_a_full_disk_costs_arrivals_and_the_rest_stays_aligned(tmp_path: Path) -> None:
+    log = ArrivalLog(tmp_path)
+    log.note(1, [b"a" * 32])
+    good = log._file
+    log._file = FullFile()
+    log.note(2, [b"b" * 32, b"c" * 32])
+    log._file.close()
+    log._file = good
+    log.note(3, [b"d" * 32])
+    log.close()
+    assert log.lost == 2
+    assert list(read_arrivals(tmp_path)) == [(1, b"a" * 32), (3, b"d" * 32)]
+
+
 def test_arrivals_are_read_back_in_order_over_files_restarts_and_torn_ends(tmp_path: Path) -> None:
     ids = [bytes([number]) * 32 for number in range(100)]
     log = ArrivalLog(tmp_path, file_bytes=10 * RECORD_BYTES)
