@@ -62,7 +62,8 @@ def from_wire(value: WireValue, depth: int = 0) -> Value:
     if not value or type(value[0]) is not int or len(value) > MAX_ITEMS + 1:
         raise _fail("an array in a value has no kind in front or too many items")
     if value[0] == _TUPLE and depth < MAX_TUPLE_DEPTH:
-        return tuple([from_wire(item, depth + 1) for item in value[1:]])
+        items = value[1:]
+        return tuple(items) if _SCALARS.issuperset(map(type, items)) else tuple([from_wire(item, depth + 1) for item in items])
     if value[0] == _BIG_INT and len(value) == 2 and type(value[1]) is bytes:
         number = bytes_to_int(value[1])
         if _INT64_MIN <= number <= _UINT64_MAX:
@@ -110,6 +111,8 @@ def int_to_bytes(number: int) -> bytes:
 def bytes_to_int(data: bytes) -> int:
     """The integer of minimal two's-complement bytes. Raises `InvalidTransaction` if they aren't minimal or too long."""
     number = int.from_bytes(data, "big", signed=True)
-    if not data or int_to_bytes(number) != data:
+    if not data or len(data) != (number if number >= 0 else ~number).bit_length() // 8 + 1:
         raise _fail("an integer isn't encoded in its minimal form")
+    if not -INT_LIMIT <= number <= INT_LIMIT:
+        raise _fail("an integer lies outside +-2^256")
     return number

@@ -9,12 +9,14 @@ Three layers, newest first:
 A transaction's writes stand in a journal, so that it can be undone; a block's in a `Layer`, so that it can be discarded while it isn't finalised.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from carbonnode.chain import values
 from carbonnode.chain.values import Value
 from carbonnode.ledger.key_index import KeyIndex
+from carbonnode.ledger.layout import prefix_end
 from carbonnode.ledger.salts import SALT_BYTES, state_salt
 from carbonnode.ledger.store import StateStore
 from carbonnode.ledger.tree import Leaf, TreeUpdate, commit, delete_leaf, key_hash, make_leaf
@@ -22,6 +24,7 @@ from carbonnode.vm.state import ABSENT, Absent
 
 CACHE_VALUES: Final = 200_000
 CACHE_HASHES: Final = 200_000
+_STALE_KEYS: Final = 256
 
 
 class _Unset:
@@ -62,6 +65,8 @@ class WorkingState:
         self._writer: dict[bytes, int] = {}
         self._layers: list[Layer] = []
         self._pending_nodes: dict[bytes, bytes | None] = {}
+        self._dirty_order: list[bytes] = []
+        self._dirty_since: list[bytes] = []
         self._hashes: dict[bytes, tuple[bytes, bytes]] = {}
         self._index = KeyIndex(self._walk, self._changed_keys, self._is_present)
         self._final_index = KeyIndex(store.walk_keys, lambda _prefix: (), store.has)
@@ -82,6 +87,8 @@ class WorkingState:
         before = self._dirty.get(key, _UNSET)
         self._journal.append((key, before))
         current = before if before is not _UNSET else self.get(key)
+        if before is _UNSET:
+            self._dirty_since.append(key)
         self._dirty[key] = value
         if current is ABSENT:
             self._index.add(key)
@@ -90,7 +97,10 @@ class WorkingState:
         """Remove a key; nothing happens if it isn't there."""
         if self.get(key) is ABSENT:
             return
-        self._journal.append((key, self._dirty.get(key, _UNSET)))
+        before = self._dirty.get(key, _UNSET)
+        self._journal.append((key, before))
+        if before is _UNSET:
+            self._dirty_since.append(key)
         self._dirty[key] = ABSENT
         self._index.remove(key)
 
@@ -273,9 +283,22 @@ class WorkingState:
         return self._store.walk_keys(start, stop, reverse)
 
     def _changed_keys(self, prefix: bytes) -> Iterable[bytes]:
-        return [key for key in self._dirty if key.startswith(prefix)]
+        # Kept in order: a contract may ask for one prefix after another, and each asking through all keys of the open blocks would be quadratic.
+        order, since = self._dirty_order, self._dirty_since
+        if len(since) > _STALE_KEYS:
+            self._dirty_order = order = sorted({*order, *since})
+        else:
+            for key in since:
+                place = bisect_left(order, key)
+                if place == len(order) or order[place] != key:
+                    order.insert(place, key)
+        since.clear()
+        stop = prefix_end(prefix)
+        return [key for key in order[bisect_left(order, prefix) : len(order) if stop is None else bisect_left(order, stop)] if key in self._dirty]
 
     def _evict(self) -> None:
+        if len(self._dirty_order) + len(self._dirty_since) > 2 * len(self._dirty) + _STALE_KEYS:
+            self._dirty_order, self._dirty_since = sorted(self._dirty), []
         excess = len(self._clean) - self._cache_values
         if excess > 0:
             for key in list(self._clean)[: excess + self._cache_values // 8]:

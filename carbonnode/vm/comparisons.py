@@ -9,9 +9,6 @@ from carbonnode.vm.limits import MAX_CONTAINER
 from carbonnode.vm.operators import Charge, Helper, checked_key
 from carbonnode.vm.values import FLAT
 
-_TUPLE_COST = 12
-"""Gas of comparing two tuples, beside twice their items."""
-
 
 def is_flat(items: Any) -> bool:
     """Whether a tuple holds scalars and None only."""
@@ -41,7 +38,8 @@ class Comparisons:
 
     def __init__(self, schedule: GasSchedule, charge: Charge) -> None:
         self.charge = charge
-        self.per_item, self.text_shift = schedule.per_item, schedule.per_text_shift
+        self.per_item, self.text_shift, self.memory_shift = schedule.per_item, schedule.per_text_shift, schedule.per_memory_shift
+        self.tuples, self.searched_tuple, self.choice = schedule.compared_tuple, schedule.searched_tuple, schedule.choice
 
     def helpers(self) -> dict[str, Helper]:
         """By the names that the rewriter uses."""
@@ -58,7 +56,7 @@ class Comparisons:
 
     def charge_tuples(self, a: Any, b: Any) -> None:
         """Pay for comparing two tuples."""
-        self.charge(2 * (len(a) + len(b)) * self.per_item + _TUPLE_COST)
+        self.charge(2 * (len(a) + len(b)) * self.per_item + self.tuples)
 
     def eq(self, a: Any, b: Any) -> bool:
         """`a == b`."""
@@ -118,13 +116,19 @@ class Comparisons:
         if kind is dict:
             return checked_key(item) in where
         if kind is list or kind is tuple:
-            each = self.per_item if type(item) is not tuple else 20 * self.per_item + len(item)
-            self.charge(len(where) * each)
+            self.charge(self.choice + len(where) * self.each(item))
             return _scan(item, where)
         if kind is not type(item) or (kind is not str and kind is not bytes):
             raise ContractAbort(codes.TYPE)
-        self.charge(search_cost(where, item) >> self.text_shift)
+        self.charge(self.choice + (search_cost(where, item) >> self.text_shift))
         return item in where
+
+    def each(self, item: Any) -> int:
+        """What comparing this item with one of a list costs."""
+        kind = type(item)
+        if kind is tuple:
+            return self.searched_tuple + 4 * len(item) * self.per_item
+        return 2 * self.per_item + (len(item) >> self.memory_shift if kind is str or kind is bytes else 0)
 
 
 def _scan(item: Any, where: Any) -> bool:
@@ -132,7 +136,9 @@ def _scan(item: Any, where: Any) -> bool:
     if kind is tuple:
         if not is_flat(item):
             raise ContractAbort(codes.TYPE)
-        return any(type(other) is tuple and is_flat(other) and _same_flat(item, other) and item == other for other in where)
+        # What has the types of a flat tuple is flat.
+        kinds = list(map(type, item))
+        return any(type(other) is tuple and list(map(type, other)) == kinds and item == other for other in where)
     if kind not in FLAT:
         raise ContractAbort(codes.TYPE)
     if {kind}.issuperset(map(type, where)):
@@ -158,9 +164,9 @@ class Subscripts:
                 raise ContractAbort(codes.TYPE)
         kind = type(where)
         if kind is list or kind is tuple:
-            self.charge(len(where) * self.per_item)
+            self.charge(_span(len(where), low, high) * self.per_item)
         elif kind is str or kind is bytes:
-            self.charge(len(where) >> self.text_shift)
+            self.charge(_span(len(where), low, high) >> self.text_shift)
         else:
             raise ContractAbort(codes.TYPE)
         return where[low:high]
@@ -175,6 +181,13 @@ class Subscripts:
             del where[checked_key(key)]
         else:
             raise ContractAbort(codes.TYPE)
+
+
+def _span(size: int, low: int | None, high: int | None) -> int:
+    """The items that a slice takes."""
+    first = 0 if low is None else max(low + size, 0) if low < 0 else low
+    behind = size if high is None else high + size if high < 0 else min(high, size)
+    return max(behind - first, 0)
 
 
 def item_of(where: Any, key: Any) -> Any:

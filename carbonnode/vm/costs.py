@@ -9,6 +9,9 @@ import ast
 from carbonnode.vm.gas import GasSchedule
 from carbonnode.vm.program import Program
 
+_SEARCHES = frozenset(("strip", "split", "join", "find"))
+_QUICK_METHODS = frozenset(("append", "insert", "extend", "get"))
+
 
 class Costs:
     """Costs of the nodes of one program under one schedule."""
@@ -36,7 +39,7 @@ class Costs:
             case ast.While():
                 cost += self.expression(node.test)
             case ast.For():
-                cost += self.expression(node.iter) + self.schedule.builtin
+                cost += self.expression(node.iter) + self.schedule.loop
             case ast.Return():
                 cost += self.expression(node.value) if node.value is not None else 0
             case ast.Delete():
@@ -53,7 +56,7 @@ class Costs:
     def comprehension_turn(self, node: ast.ListComp) -> int:
         """The cost of one item that a comprehension looks at."""
         generator = node.generators[0]
-        conditions = sum(self.expression(condition) for condition in generator.ifs)
+        conditions = sum(self.schedule.statement + self.expression(condition) for condition in generator.ifs)
         return self.schedule.loop_turn + self.schedule.display_item + self.target(generator.target) + conditions + self.expression(node.elt)
 
     def target(self, node: ast.expr) -> int:
@@ -62,7 +65,7 @@ class Costs:
             return self.schedule.display_item * len(node.elts)
         if isinstance(node, ast.Subscript):
             inner = self.expression(node.slice) + self.expression(node.value)
-            return inner + (self.schedule.write if self.is_storage(node.value) else self.schedule.subscript + self.schedule.display)
+            return inner + (self.schedule.write if self.is_storage(node.value) else self.schedule.item_write)
         return 0
 
     def removal(self, node: ast.expr) -> int:
@@ -78,7 +81,7 @@ class Costs:
         while waiting:
             node = waiting.pop()
             if isinstance(node, ast.ListComp):
-                cost += self.schedule.display + self.schedule.builtin
+                cost += self.schedule.display + self.schedule.loop
                 waiting.append(node.generators[0].iter)
                 continue
             if isinstance(node, ast.expr):
@@ -94,59 +97,67 @@ class Costs:
                 return self.operator(node.op)
             case ast.Compare():
                 return self.comparison(node)
-            case ast.UnaryOp() | ast.BoolOp() | ast.IfExp():
+            case ast.BoolOp():
+                return schedule.statement * len(node.values)
+            case ast.IfExp() | ast.UnaryOp(op=ast.Not()):
                 return schedule.statement
+            case ast.UnaryOp():
+                return schedule.unary
             case ast.Subscript():
                 return self.subscript(node)
             case ast.Tuple() | ast.List():
                 return schedule.display + schedule.display_item * len(node.elts)
             case ast.Dict():
-                return schedule.display + 3 * schedule.display_item * len(node.values)
-            case ast.Attribute():
-                return schedule.context
+                return schedule.dict_display + 3 * schedule.display_item * len(node.values)
             case ast.Call():
                 return self.call(node)
-        return schedule.name
+        return schedule.context if isinstance(node, ast.Attribute) else 0
 
     def comparison(self, node: ast.Compare) -> int:
         """What a comparison costs."""
         if not isinstance(node.ops[0], ast.In | ast.NotIn):
             return self.schedule.comparison
-        return self.schedule.read if self.is_storage(node.comparators[0]) else self.schedule.builtin
+        return self.schedule.read if self.is_storage(node.comparators[0]) else self.schedule.membership
 
     def subscript(self, node: ast.Subscript) -> int:
         """What reading an item or a slice costs."""
         if self.is_storage(node.value):
             return self.schedule.read
-        return self.schedule.builtin if isinstance(node.slice, ast.Slice) else self.schedule.subscript
+        return self.schedule.slice if isinstance(node.slice, ast.Slice) else self.schedule.subscript
 
     def operator(self, op: ast.operator) -> int:
         """What a binary operator costs."""
-        return self.schedule.power if isinstance(op, ast.Pow | ast.LShift | ast.RShift) else self.schedule.operator
+        if isinstance(op, ast.Add | ast.Sub | ast.Mult):
+            return self.schedule.operator
+        return self.schedule.power if isinstance(op, ast.Pow | ast.LShift | ast.RShift) else self.schedule.division
 
     def call(self, node: ast.Call) -> int:
         """What a call costs beside its arguments."""
         schedule, func = self.schedule, node.func
         if isinstance(func, ast.Attribute):
             if not self.is_storage(func.value):
-                return schedule.conversion if func.attr in ("strip", "split", "join", "find") else schedule.builtin
+                return schedule.search if func.attr in _SEARCHES else schedule.builtin if func.attr in _QUICK_METHODS else schedule.method
             return {"get": schedule.read, "set": schedule.write}.get(func.attr, schedule.step)
         name = func.id if isinstance(func, ast.Name) else ""
         if name in self.program.functions:
             return schedule.local_call + len(node.args) * schedule.display_item
         special = {
-            "emit": schedule.emit + schedule.event_field * len(node.keywords),
+            "emit": schedule.emit + schedule.event_field * len(node.keywords) + self.addressee(node),
             "schedule": schedule.schedule,
             "hash": schedule.digest,
             "verify_signature": schedule.signature,
             "muldiv": schedule.muldiv,
-            "fixed_exp": schedule.fixed,
-            "fixed_pow": schedule.fixed,
+            "fixed_exp": schedule.fixed_exp,
+            "fixed_pow": schedule.fixed_pow,
             "int": schedule.conversion,
             "str": schedule.conversion,
             "try_call": schedule.attempt,
         }
         return special.get(name, schedule.builtin)
+
+    def addressee(self, node: ast.Call) -> int:
+        """What `to=` adds to an event."""
+        return self.schedule.addressed if any(keyword.arg == "to" for keyword in node.keywords) else 0
 
     def is_storage(self, node: ast.expr) -> bool:
         """Whether a name means a Map or Var."""

@@ -65,15 +65,17 @@ def absolute(value: Any) -> int:
     return abs(value)
 
 
-def _check_ordered(items: Any) -> None:
-    """Nothing, if the items can be ordered: scalars of one type, or flat tuples of the same types."""
+def _check_ordered(items: Any) -> int:
+    """The size of all texts, if the items can be ordered: scalars of one type, or flat tuples of the same types."""
     if not items:
         raise ContractAbort(codes.VALUE)
     kind = type(items[0])
     if not {kind}.issuperset(map(type, items)):
         raise ContractAbort(codes.TYPE)
-    if kind is int or kind is str or kind is bytes or kind is bool:
-        return
+    if kind is int or kind is bool:
+        return 0
+    if kind is str or kind is bytes:
+        return sum(map(len, items))
     if kind is not tuple:
         raise ContractAbort(codes.TYPE)
     shape = list(map(type, items[0]))
@@ -82,6 +84,7 @@ def _check_ordered(items: Any) -> None:
     for item in items:
         if list(map(type, item)) != shape:
             raise ContractAbort(codes.TYPE)
+    return sum([len(item[place]) for place, part in enumerate(shape) if part is str or part is bytes for item in items])
 
 
 def _width(items: Any) -> int:
@@ -95,6 +98,7 @@ class Functions:
     def __init__(self, schedule: GasSchedule, charge: Charge) -> None:
         self.charge = charge
         self.per_item, self.text_shift, self.per_sorted = schedule.per_item, schedule.per_text_shift, schedule.per_sorted_item
+        self.memory_shift, self.choice = schedule.per_memory_shift, schedule.choice
 
     def helpers(self) -> dict[str, Helper]:
         """By the names that the rewriter uses."""
@@ -121,8 +125,8 @@ class Functions:
     def candidates(self, items: tuple[Any, ...]) -> Any:
         """What `min` and `max` choose from: their arguments, or the items of the only one."""
         found = self.sequence(items[0]) if len(items) == 1 else items
-        self.charge(len(found) * _width(found) * self.per_item)
-        _check_ordered(found)
+        self.charge(self.choice + (2 + len(found) * (3 * _width(found) - 1)) * self.per_item)
+        self.charge(_check_ordered(found) >> self.memory_shift)
         return found
 
     def smallest(self, *items: Any) -> Any:
@@ -135,6 +139,7 @@ class Functions:
 
     def total(self, items: Any) -> int:
         """`sum(items)` of integers."""
+        self.charge(self.choice + (len(items) * self.per_item if type(items) is list or type(items) is tuple else 0))
         if not _INTEGERS.issuperset(map(type, self.sequence(items))):
             raise ContractAbort(codes.TYPE)
         return checked_int(sum(items))
@@ -144,8 +149,9 @@ class Functions:
         self.sequence(items)
         if not items:
             return []
-        self.charge(len(items) * (self.per_sorted + len(items).bit_length() // 2) * _width(items))
-        _check_ordered(items)
+        steps = len(items).bit_length()
+        self.charge(self.choice + len(items) * (self.per_sorted + (steps + 3) // 4) * _width(items))
+        self.charge((_check_ordered(items) >> self.memory_shift) * steps)
         return sorted(items)
 
     def as_list(self, items: Any = ()) -> list[Any]:

@@ -35,6 +35,8 @@ MAX_VALUE_DEPTH: Final = 2
 """Levels of tuples in a value that is stored, passed, returned or scheduled."""
 MAX_VALUE_ITEMS: Final = 4096
 """Scalars, in all, in such a value."""
+MAX_RESULT_TEXT: Final = 16 * MAX_TEXT_BYTES
+"""Characters and bytes, in all, of a result that a receipt holds."""
 MAX_KEY_BYTES: Final = 512
 """Encoded length of all parts of a storage key."""
 

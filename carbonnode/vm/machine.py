@@ -26,11 +26,6 @@ class Machine:
         """The gas that the run in progress may still use: for profilers."""
         return self._runtime.gas.cell_contents  # type: ignore[no-any-return]
 
-    @property
-    def gas_left(self) -> int:
-        """The gas that the run in progress may still use: for profilers."""
-        return self._runtime.gas.cell_contents  # type: ignore[no-any-return]
-
     def execute(
         self,
         state: StateAccess,

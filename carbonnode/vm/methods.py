@@ -14,8 +14,15 @@ _MAX_STRIP = 64
 _TEXTS = frozenset((str,))
 
 
-def _only(value: Any, *kinds: type) -> None:
-    if type(value) not in kinds:
+def _only(value: Any, kind: type) -> None:
+    if type(value) is not kind:
+        raise ContractAbort(codes.TYPE)
+
+
+def _two_alike(a: Any, b: Any) -> None:
+    """Nothing, for two texts or two bytes values."""
+    kind = type(a)
+    if kind is not type(b) or (kind is not str and kind is not bytes):
         raise ContractAbort(codes.TYPE)
 
 
@@ -24,7 +31,7 @@ class ContainerMethods:
 
     def __init__(self, schedule: GasSchedule, charge: Charge) -> None:
         self.charge = charge
-        self.per_item = schedule.per_item
+        self.per_item, self.per_pair = schedule.per_item, schedule.per_pair
 
     def helpers(self) -> dict[str, Helper]:
         """By the names that the rewriter uses."""
@@ -43,7 +50,8 @@ class ContainerMethods:
     def extend(self, where: Any, items: Any) -> None:
         """`where.extend(items)`."""
         _only(where, list)
-        _only(items, list, tuple)
+        if type(items) is not list and type(items) is not tuple:
+            raise ContractAbort(codes.TYPE)
         if len(where) + len(items) > MAX_CONTAINER:
             raise ContractAbort(codes.LIMIT)
         self.charge(len(items) * self.per_item)
@@ -77,7 +85,7 @@ class ContainerMethods:
     def items(self, where: Any) -> list[Any]:
         """`where.items()`, as a list of pairs."""
         _only(where, dict)
-        self.charge(8 * len(where) * self.per_item)
+        self.charge(len(where) * self.per_pair)
         return list(where.items())
 
 
@@ -111,9 +119,9 @@ class TextMethods:
 
     def join(self, separator: Any, items: Any) -> Any:
         """`separator.join(items)`: its size is checked before anything is allocated."""
-        _only(separator, str)
-        _only(items, list, tuple)
-        self.charge(len(items) * self.per_item)
+        if type(separator) is not str or (type(items) is not list and type(items) is not tuple):
+            raise ContractAbort(codes.TYPE)
+        self.charge(2 * len(items) * self.per_item)
         if not _TEXTS.issuperset(map(type, items)):
             raise ContractAbort(codes.TYPE)
         size = len(separator) * max(0, len(items) - 1) + sum(map(len, items))
@@ -127,8 +135,8 @@ class TextMethods:
 
     def split(self, text: Any, separator: Any) -> list[Any]:
         """`text.split(separator)`."""
-        _only(text, str)
-        _only(separator, str)
+        if type(text) is not str or type(separator) is not str:
+            raise ContractAbort(codes.TYPE)
         self.charge((search_cost(text, separator) >> self.text_shift) + len(text) // max(1, len(separator)) * self.per_item)
         found = text.split(separator)
         if len(found) > MAX_CONTAINER:
@@ -137,8 +145,7 @@ class TextMethods:
 
     def find(self, text: Any, pattern: Any) -> int:
         """`text.find(pattern)`."""
-        _only(text, str, bytes)
-        _only(pattern, type(text))
+        _two_alike(text, pattern)
         self.charge(search_cost(text, pattern) >> self.text_shift)
         return int(text.find(pattern))
 
@@ -185,19 +192,17 @@ class TextMethods:
         _only(data, bytes)
         if 2 * len(data) > MAX_TEXT_BYTES:
             raise ContractAbort(codes.LIMIT)
-        self.charge(len(data) >> self.text_shift)
+        self.charge(2 * len(data) >> self.text_shift)
         return str(data.hex())
 
 
 def startswith(text: Any, start: Any) -> bool:
     """`text.startswith(start)`."""
-    _only(text, str, bytes)
-    _only(start, type(text))
+    _two_alike(text, start)
     return bool(text.startswith(start))
 
 
 def endswith(text: Any, end: Any) -> bool:
     """`text.endswith(end)`."""
-    _only(text, str, bytes)
-    _only(end, type(text))
+    _two_alike(text, end)
     return bool(text.endswith(end))

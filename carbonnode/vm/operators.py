@@ -52,6 +52,7 @@ class Arithmetic:
     def __init__(self, schedule: GasSchedule, charge: Charge) -> None:
         self.charge = charge
         self.text_shift, self.per_item = schedule.per_text_shift, schedule.per_item
+        self.sized, self.repeated = schedule.sized, schedule.repeat
 
     def helpers(self) -> dict[str, Helper]:
         """By the names that the rewriter uses."""
@@ -69,13 +70,15 @@ class Arithmetic:
             raise ContractAbort(codes.OVERFLOW)
         if kind is str or kind is bytes:
             size = len(a) + len(b)
-            if size > _SHORT and text_bytes(a) + text_bytes(b) > MAX_TEXT_BYTES:
-                raise ContractAbort(codes.LIMIT)
-            self.charge(4 + (size >> self.text_shift))
+            self.charge(self.sized + (size >> self.text_shift))
+            if size > _SHORT:
+                self.charge(size >> self.text_shift)
+                if text_bytes(a) + text_bytes(b) > MAX_TEXT_BYTES:
+                    raise ContractAbort(codes.LIMIT)
         elif kind is list or kind is tuple:
             if len(a) + len(b) > MAX_CONTAINER:
                 raise ContractAbort(codes.LIMIT)
-            self.charge((len(a) + len(b)) * self.per_item)
+            self.charge(self.sized + (len(a) + len(b)) * self.per_item)
         else:
             raise ContractAbort(codes.TYPE)
         return a + b
@@ -88,7 +91,7 @@ class Arithmetic:
             raise ContractAbort(codes.TYPE)
         if len(a) + len(b) > MAX_CONTAINER:
             raise ContractAbort(codes.LIMIT)
-        self.charge(len(b) * self.per_item)
+        self.charge(self.sized + len(b) * self.per_item)
         a += b
         return a
 
@@ -108,16 +111,17 @@ class Arithmetic:
             raise ContractAbort(codes.TYPE)
         count = max(count, 0)
         if not what:
+            self.charge(self.repeated)
             return kind()
         if kind is list or kind is tuple:
             if len(what) * count > MAX_CONTAINER:
                 raise ContractAbort(codes.LIMIT)
-            self.charge(len(what) * count * self.per_item)
+            self.charge(self.repeated + len(what) * count * self.per_item)
         else:
             size = text_bytes(what) * count
             if size > MAX_TEXT_BYTES:
                 raise ContractAbort(codes.LIMIT)
-            self.charge(size >> self.text_shift)
+            self.charge(self.repeated + (size >> self.text_shift))
         return what * count
 
 

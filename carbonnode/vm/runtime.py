@@ -19,7 +19,8 @@ from carbonnode.vm.methods import ContainerMethods, TextMethods
 from carbonnode.vm.operators import INTEGER_OPERATORS, Arithmetic, Charge, Helper
 from carbonnode.vm.outcome import EmittedEvent, Outcome, ScheduledCall, Status
 from carbonnode.vm.state import Environment, StateAccess
-from carbonnode.vm.values import FLAT, check_shape, frozen, weight
+from carbonnode.vm.storage import check_tuple, large_integers
+from carbonnode.vm.values import FLAT, Border, weight
 
 _MAX_LINKED = 256
 _LATEST_MS = 1 << 62
@@ -66,6 +67,7 @@ class Runtime:
         for group in (Arithmetic, Comparisons, Subscripts, Functions, ContainerMethods, TextMethods):
             found.update(group(self.schedule, charge).helpers())
         self.charge = charge
+        self.border = Border(self.schedule, charge)
         own: dict[str, Helper] = {"_emit": self.emit, "_call": self.call, "_try_call": self.try_call, "_schedule": self.schedule_call}
         return {**found, **own, "_ctx": self.context}  # type: ignore[dict-item]  # the context stands among the helpers
 
@@ -85,7 +87,7 @@ class Runtime:
         """Run calls as one unit."""
 
         def body() -> tuple[Value, ...]:
-            return tuple([self.enter(call.contract, call.method, call.args, caller, view=view) for call in calls])
+            return tuple([self.outermost(call, caller, view=view) for call in calls])
 
         return self.guarded(state, env, sender, gas_limit, body, view=view)
 
@@ -101,7 +103,9 @@ class Runtime:
                     raise ContractAbort(codes.ARGUMENTS)
                 return (None,)
             self.check(linked.init, args)
-            return (self.invoke(linked, linked.init, args, ""),)
+            result = self.invoke(linked, linked.init, args, "")
+            self.border.recorded(result)
+            return (result,)
 
         return self.guarded(state, env, sender, gas_limit, body, view=False)
 
@@ -163,6 +167,13 @@ class Runtime:
             found = self.linked[contract.key] = link(contract, self.schedule, self.helpers, self.cells)
         return found
 
+    def outermost(self, call: Call, caller: str, *, view: bool) -> Value:
+        """Run one of a transaction's calls: its result goes into the receipt."""
+        result = self.enter(call.contract, call.method, call.args, caller, view=view)
+        if result is not None:
+            self.border.recorded(result)
+        return result
+
     def enter(self, name: str, method: str, args: Sequence[Value], caller: str, *, view: bool = False) -> Value:
         """Call an exported method."""
         contract = self.resolve(name)
@@ -185,19 +196,16 @@ class Runtime:
             raise ContractAbort(codes.ARGUMENTS)
         for check, arg in zip(entry.checks, args, strict=True):
             if type(arg) is tuple:
-                self.charge(weight(arg))
+                self.charge(4 * weight(arg))
             check(arg)
 
     def check_inner(self, entry: Entry, args: Sequence[Any]) -> None:
         """Check arguments from another contract: types, and that nothing mutable is inside."""
-        cost = self.call_cost
+        self.charge(self.call_cost)
         if tuple(map(type, args)) != entry.kinds:
             raise ContractAbort(codes.ARGUMENTS)
         for index in entry.tuples:
-            cost += weight(args[index])
-        self.charge(cost)
-        for index in entry.tuples:
-            check_shape(args[index])
+            self.border.passed(args[index])
 
     def invoke(self, linked: Linked, entry: Entry, args: Sequence[Any], caller: str) -> Value:
         """Run one method on checked arguments in a frame of its own: its own context, a frozen result."""
@@ -214,8 +222,7 @@ class Runtime:
             context.self, context.caller, reading.cell_contents = before
         if entry.plain:
             return result  # type: ignore[no-any-return]  # the rewriter has checked its type
-        self.charge(weight(result))
-        return frozen(result)
+        return self.border.returned(result)
 
     # Between contracts.
 
@@ -252,7 +259,7 @@ class Runtime:
         if not FLAT.issuperset(map(type, values)) or ("to" in fields and type(values[fields.index("to")]) is not str):
             raise ContractAbort(codes.TYPE)
         size = sum([len(value) for value in values if type(value) is str or type(value) is bytes])
-        self.charge(size >> self.text_shift)
+        self.charge((size >> self.text_shift) + large_integers(values) * self.schedule.per_large_integer)
         self.events.append(EmittedEvent(self.context.self, name, tuple(zip(fields, values, strict=True))))
 
     def schedule_call(self, at_ms: Any, method: Any, args: Any) -> None:
@@ -268,11 +275,14 @@ class Runtime:
         entry = self.stack[-1].entries.get(method)
         if entry is None or entry.is_view:
             raise ContractAbort(codes.NO_METHOD)
-        self.charge(weight(args))
         if len(args) != len(entry.checks):
             raise ContractAbort(codes.ARGUMENTS)
         for check, arg in zip(entry.checks, args, strict=True):
+            if type(arg) is tuple:
+                self.charge(4 * weight(arg))
             check(arg)
+        _, size = check_tuple(tuple(args), depth=0)
+        self.charge(size >> self.text_shift)
         self.scheduled.append(ScheduledCall(self.context.self, at_ms, method, tuple(args)))
 
 

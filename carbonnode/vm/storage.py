@@ -24,6 +24,8 @@ _ENCODE: Final[dict[Type, Callable[[Any], bytes]]] = {
     Type.BYTES: encode_bytes,
     Type.BOOL: lambda part: b"\x11" if part else b"\x10",
 }
+_SMALL: Final = -(1 << 63)
+_LARGE: Final = (1 << 64) - 1
 _CACHED: Final = 4096
 """Addresses that one Map remembers: an encoding costs more than the read itself."""
 _CACHED_BYTES: Final = 160
@@ -53,6 +55,19 @@ def check_tuple(value: tuple[Any, ...], depth: int = 1) -> tuple[int, int]:
         if items > MAX_VALUE_ITEMS or size > MAX_TEXT_BYTES:
             raise ContractAbort(codes.LIMIT)
     return items, size
+
+
+def large_integers(value: tuple[Any, ...]) -> int:
+    """How many integers in a storable tuple are beyond 64 bits: they are encoded otherwise, and dearer."""
+    found = sum([1 for item in value if type(item) is int and not _SMALL <= item <= _LARGE])
+    if tuple in map(type, value):
+        found += sum([large_integers(item) for item in value if type(item) is tuple])
+    return found
+
+
+def stored_size(text: str | bytes) -> int:
+    """The bytes of a text, taken high where it isn't ASCII: four for each character."""
+    return len(text) if type(text) is bytes or text.isascii() else 4 * len(text)
 
 
 class Addresses:
@@ -120,7 +135,7 @@ def make_read(info: StorageInfo, schedule: GasSchedule) -> Helper:
     gas = 0
     state_get: Callable[[bytes], Any] = _unset
     kind: Any = PYTHON_TYPES[info.value]
-    per_item, shift = schedule.per_item, schedule.per_value_shift
+    per_item, shift = schedule.per_read_item, schedule.per_value_shift
     sized, is_tuple = info.value in (Type.STR, Type.BYTES, Type.TUPLE), info.value is Type.TUPLE
 
     def read(address: bytes) -> Any:
@@ -128,7 +143,7 @@ def make_read(info: StorageInfo, schedule: GasSchedule) -> Helper:
         value = state_get(address)
         if type(value) is kind:
             if sized:
-                gas -= len(value) * per_item if is_tuple else len(value) >> shift
+                gas -= len(value) * per_item if is_tuple else stored_size(value) >> shift
                 if gas < 0:
                     raise OutOfGas
             return value
@@ -146,7 +161,7 @@ def make_write(info: StorageInfo, schedule: GasSchedule) -> Helper:
     state_put: Callable[[bytes, Any], None] = _unset
     kind: Any = PYTHON_TYPES[info.value]
     shift = schedule.per_value_shift
-    per_item = schedule.per_item
+    per_item, per_large = schedule.per_value_item, schedule.per_large_integer
     is_text, is_tuple = info.value in (Type.STR, Type.BYTES), info.value is Type.TUPLE
 
     def write(address: bytes, value: Any) -> None:
@@ -157,10 +172,12 @@ def make_write(info: StorageInfo, schedule: GasSchedule) -> Helper:
             raise ContractAbort(codes.TYPE)
         if is_tuple:
             gas -= len(value) * per_item
+            if gas < 0:
+                raise OutOfGas
             items, size = check_tuple(value)
-            gas -= 2 * items * per_item + (size >> shift)
+            gas -= (items - len(value)) * per_item + large_integers(value) * per_large + (size >> shift)
         elif is_text:
-            gas -= len(value) >> shift
+            gas -= stored_size(value) >> shift
         if gas < 0:
             raise OutOfGas
         state_put(address, value)

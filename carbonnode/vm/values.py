@@ -1,16 +1,18 @@
 """Values at the border: arguments that come in, results that go out. Nothing mutable passes, and nothing outside the limits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from carbonnode.chain.values import Value
 from carbonnode.vm import codes
 from carbonnode.vm.failures import ContractAbort
-from carbonnode.vm.limits import INT_LIMIT, MAX_TEXT_BYTES, MAX_VALUE_DEPTH, MAX_VALUE_ITEMS
+from carbonnode.vm.gas import GasSchedule
+from carbonnode.vm.limits import INT_LIMIT, MAX_RESULT_TEXT, MAX_TEXT_BYTES, MAX_VALUE_DEPTH, MAX_VALUE_ITEMS
 from carbonnode.vm.program import Type
 
 FLAT = frozenset((int, str, bytes, bool, type(None)))
 """The types of scalars: a container of these alone is flat."""
+_NESTED = FLAT | {tuple, list}
 
 
 def check_int(value: Any) -> Any:
@@ -46,6 +48,13 @@ def check_bool(value: Any) -> Any:
     if type(value) is bool:
         return value
     raise ContractAbort(codes.ARGUMENTS)
+
+
+def weight(value: Any) -> int:
+    """The scalars in an argument from outside, two levels deep: what looking at it takes."""
+    if type(value) is not tuple and type(value) is not list:
+        return 0
+    return len(value) + sum([len(item) for item in value if type(item) is tuple or type(item) is list])
 
 
 def check_tuple_argument(value: Any) -> Any:
@@ -87,39 +96,64 @@ ARGUMENT_CHECKS: dict[Type, Callable[[Any], Any]] = {
 }
 
 
-def weight(value: Any) -> int:
-    """How many items looking at a value takes, at least: charged before it is done."""
-    if type(value) is tuple or type(value) is list:
+class Border:
+    """Values that one contract passes to another, or leaves as a result: immutable, two levels at most, paid for before they are looked at.
+
+    The sizes of the scalars the VM has kept already.
+    """
+
+    def __init__(self, schedule: GasSchedule, charge: Callable[[int], None]) -> None:
+        self.charge = charge
+        self.per_item, self.nested = schedule.per_item, schedule.nested
+        self.per_result_item, self.value_shift = schedule.per_result_item, schedule.per_value_shift
+
+    def passed(self, value: tuple[Any, ...]) -> None:
+        """Nothing, if a tuple is a value."""
+        self.charge(len(value) * self.per_item)
+        if not FLAT.issuperset(map(type, value)):
+            self.inner(value, codes.ARGUMENTS, codes.ARGUMENTS)
+
+    def inner(self, value: Sequence[Any], wrong: str, large: str) -> list[Any]:
+        """The containers inside one, each shown to be flat. Raises `wrong` for anything else, `large` for too many items in all."""
+        inside = [item for item in value if type(item) is tuple or type(item) is list]
+        count = len(value) + sum(map(len, inside))
+        if count > MAX_VALUE_ITEMS:
+            raise ContractAbort(large)
+        self.charge(len(inside) * self.nested + (count - len(value)) * self.per_item)
+        if not (_NESTED.issuperset(map(type, value)) and all(FLAT.issuperset(map(type, item)) for item in inside)):
+            raise ContractAbort(wrong)
+        if wrong is codes.ARGUMENTS and list in map(type, inside):
+            raise ContractAbort(wrong)
+        return inside
+
+    def returned(self, value: Any) -> Value:
+        """A result as an immutable value: lists become tuples."""
+        kind = type(value)
+        if kind is not tuple and kind is not list:
+            if kind not in FLAT:
+                raise ContractAbort(codes.TYPE)
+            return value  # type: ignore[no-any-return]  # a scalar
+        self.charge(len(value) * self.per_item)
         if FLAT.issuperset(map(type, value)):
-            return len(value)
-        return len(value) + sum([len(item) for item in value if type(item) is tuple or type(item) is list])
-    return 0
+            return tuple(value)
+        inside = self.inner(value, codes.TYPE, codes.LIMIT)
+        if list in map(type, inside):
+            self.charge(len(value) * self.per_item)
+            return tuple([tuple(item) if type(item) is list else item for item in value])
+        return tuple(value)
 
-
-def check_shape(value: tuple[Any, ...]) -> None:
-    """Nothing, if a tuple that a contract passes holds immutable values, at most two levels deep. Their sizes the VM has kept already."""
-    if not FLAT.issuperset(map(type, value)):
-        _check_items(value, 1)
-
-
-def frozen(value: Any) -> Value:
-    """A result as an immutable value: lists become tuples. Raises for dicts, for what is nested too deep, and for too many items."""
-    if type(value) is tuple and FLAT.issuperset(map(type, value)):
-        return value
-    return _freeze(value, 0)[0]
-
-
-def _freeze(value: Any, depth: int) -> tuple[Value, int]:
-    kind = type(value)
-    if kind is int or kind is str or kind is bytes or kind is bool or value is None:
-        return value, 1
-    if (kind is not tuple and kind is not list) or depth >= MAX_VALUE_DEPTH:
-        raise ContractAbort(codes.TYPE)
-    items, count = [], 1
-    for item in value:
-        inner, weighs = _freeze(item, depth + 1)
-        items.append(inner)
-        count += weighs
-        if count > MAX_VALUE_ITEMS + 1:
-            raise ContractAbort(codes.LIMIT)
-    return tuple(items), count
+    def recorded(self, value: Value) -> None:
+        """Pays for a result that a receipt holds, and bounds it."""
+        if type(value) is tuple:
+            texts = [item for item in value if type(item) is str or type(item) is bytes]
+            count = len(value)
+            for item in value:
+                if type(item) is tuple:
+                    texts += [part for part in item if type(part) is str or type(part) is bytes]
+                    count += len(item)
+            size = sum([len(text) for text in texts])
+            if size > MAX_RESULT_TEXT:
+                raise ContractAbort(codes.LIMIT)
+            self.charge(count * self.per_result_item + (size >> self.value_shift))
+        elif type(value) is str or type(value) is bytes:
+            self.charge(len(value) >> self.value_shift)
