@@ -43,8 +43,9 @@ def rendered(text: str) -> str:
         "diff pool.py pool_v2.py": version_difference(),
     }
     for head, body in made.items():
-        text, count = re.subn(rf"(```{re.escape(head)}\n).*?(\n```)", lambda found, body=body: found[1] + body + found[2], text, count=1, flags=re.DOTALL)
-        assert count == 1, f"docs/contracts.md has no block ```{head}"
+        found = re.search(rf"^```{re.escape(head)}\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)
+        assert found, f"docs/contracts.md has no block ```{head}"
+        text = text[: found.start(1)] + body + text[found.end(1) :]
     return text
 
 

@@ -5,6 +5,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -63,7 +64,7 @@ def test_executors_killed_and_stopped_under_load_are_replaced_and_nothing_is_los
         sent += pay(network, second, 150)
         os.kill(executor_of(node), number)
         sent += pay(network, second, 150)
-        network.wait(f"a new executor at {node.name}", lambda node=node: executor_restarts(node) >= 1)
+        network.wait(f"a new executor at {node.name}", partial(executor_restarts, node))
     # All at once: no validator can execute for a moment, and none may forget what it holds.
     sent += pay(network, first, 150)
     for node in network.validators:
