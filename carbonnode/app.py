@@ -19,6 +19,7 @@ from carbonnode.chain.genesis import Genesis
 from carbonnode.errors import CarbonnodeError, ConfigError
 from carbonnode.identity import NodeIdentity, NodeKeys, TrustStore, make_verifier
 from carbonnode.network import Limits, Network, NetworkConfig, PeerAddress
+from carbonnode.node.backup import BackupIndex, back_up, restore
 from carbonnode.node.clock import SystemClock
 from carbonnode.node.config import ApiSection, NetworkSection, NodeConfig, NodeSection, PeerSection
 from carbonnode.node.directory import VOTED, NodeDirectory
@@ -28,8 +29,10 @@ from carbonnode.node.metrics import NodeMetrics
 from carbonnode.node.peering import Peering
 from carbonnode.node.recorder import FileRecorder
 from carbonnode.node.relay import UserRelay
+from carbonnode.node.rollback import RollbackReport, roll_back_node
 from carbonnode.node.sandbox import gaps
 from carbonnode.node.service import ValidatorService
+from carbonnode.node.snapshot_admin import SnapshotInfo, SnapshotVerdict, create_snapshot, list_snapshots, verify_snapshots
 from carbonnode.node.snapshot_desk import SnapshotDesk
 from carbonnode.node.snapshot_install import recover
 from carbonnode.node.startup import check_membership
@@ -66,6 +69,46 @@ def verify_node_store(directory: Path, *, repair: bool = False) -> StoreReport:
     """Check the data of a stopped node, and mend it with `repair`. Raises `StorageError` if the node runs."""
     node = NodeDirectory(directory)
     return check_store(node.data_path, node.genesis(), repair=repair)
+
+
+def node_snapshots(directory: Path) -> list[SnapshotInfo]:
+    """The snapshots in a node's directory. Raises `StorageError`."""
+    return list_snapshots(_validator(directory).data_path)
+
+
+def make_snapshot(directory: Path) -> SnapshotInfo:
+    """Make a snapshot of a stopped node's state. Raises `StorageError` if the node runs."""
+    node = _validator(directory)
+    return create_snapshot(node.data_path, node.genesis(), node.config().storage.reserve_bytes)
+
+
+def check_snapshots(directory: Path, height: int | None) -> list[SnapshotVerdict]:
+    """Check one snapshot of a node, or all. Raises `StorageError` if it isn't there."""
+    node = _validator(directory)
+    return verify_snapshots(node.data_path, node.genesis(), height)
+
+
+def back_up_node(directory: Path, destination: Path, *, keys: bool) -> BackupIndex:
+    """Back up a stopped node. Raises `StorageError` if it runs, `ConfigError` if something is at `destination`."""
+    return back_up(NodeDirectory(directory), destination, keys=keys)
+
+
+def restore_node(source: Path, directory: Path) -> tuple[BackupIndex, StoreReport | None]:
+    """Restore a node's directory. Raises `StorageError` for a damaged backup, `ConfigError` if data is there."""
+    return restore(source, NodeDirectory(directory))
+
+
+def roll_back(directory: Path, height: int) -> RollbackReport:
+    """Take a stopped node's data back to `height`. Raises `StorageError` if the node runs or it can't be done."""
+    node = _validator(directory)
+    return roll_back_node(node.data_path, node.genesis(), height)
+
+
+def _validator(directory: Path) -> NodeDirectory:
+    node = NodeDirectory(directory)
+    if node.config().node.role == "user":
+        raise ConfigError(f"{directory} is a user node's directory: it holds no state of the ledger; remove its data and it fetches everything again")
+    return node
 
 
 class NodeProcess:

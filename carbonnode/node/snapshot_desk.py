@@ -10,15 +10,12 @@ from carbonnode.node.config import StorageSection
 from carbonnode.node.driver import epoch_config
 from carbonnode.node.executor_client import ExecutorClient
 from carbonnode.node.snapshot_fetch import SnapshotFetcher
-from carbonnode.node.snapshot_install import Installation
+from carbonnode.node.snapshot_install import SNAPSHOTS, Installation
 from carbonnode.node.snapshot_keeper import SnapshotKeeper
 from carbonnode.node.snapshot_transfer import StateTransfer
 from carbonnode.node.validator import VALIDATOR_ROLES, ValidatorNode
 from carbonnode.node.wire import FetchChunk, RequestKind, decode_payload
 from carbonnode.storage.snapshots import SnapshotDirectory
-
-SNAPSHOTS = "snapshots"
-"""Within the state's directory: the executor process may write nowhere else."""
 
 
 class SnapshotDesk:

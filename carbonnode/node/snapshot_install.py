@@ -23,6 +23,8 @@ INTENT = "install.json"
 NEW_STATE = "state.new"
 OLD_STATE = "state.old"
 INCOMING = "incoming"
+SNAPSHOTS = "snapshots"
+"""Within the state's directory: the executor process may write nowhere else."""
 
 
 class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,7 +69,7 @@ class Installation:
 
     def decide(self, intent: Intent) -> None:
         """The new state is complete and on disk: from now on it will be the node's."""
-        for entry in self.new_state.iterdir():
+        for entry in [entry for entry in self.new_state.iterdir() if entry.is_file()]:
             with entry.open("rb") as file:
                 os.fsync(file.fileno())
         sync_directory(self.new_state)
@@ -81,6 +83,10 @@ class Installation:
         if self.new_state.exists():
             shutil.rmtree(old, ignore_errors=True)
             if state.exists():
+                # Certified states of other heights: as good as before.
+                snapshots = state / SNAPSHOTS
+                if snapshots.is_dir():
+                    snapshots.rename(self.new_state / SNAPSHOTS)
                 state.rename(old)
             self.new_state.rename(state)
             sync_directory(self._data)

@@ -137,14 +137,21 @@ class StoreCheck:
         except StorageError as error:
             self._faults.append(str(error))
         if self._repair:
-            path = self._data.journal
-            if path.is_dir():
-                aside = next(other for number in range(1, 10_000) if not (other := path.with_name(f"{path.name}.damaged-{number}")).exists())
-                path.rename(aside)
-                self._repairs.append(f"{path}: set aside as {aside.name}; this node abstains from voting until that is safe")
-            path.mkdir()
-            sync_directory(path.parent)
+            aside = set_journal_aside(self._data.journal, "damaged")
+            if aside:
+                self._repairs.append(f"{self._data.journal}: set aside as {aside}; this node abstains from voting until that is safe")
         return 0
+
+
+def set_journal_aside(path: Path, why: str) -> str:
+    """Give the vote journal another name and begin an empty one; returns that name, "" where there was none. The node abstains then."""
+    aside = None
+    if path.is_dir():
+        aside = next(other for number in range(1, 10_000) if not (other := path.with_name(f"{path.name}.{why}-{number}")).exists())
+        path.rename(aside)
+    path.mkdir()
+    sync_directory(path.parent)
+    return "" if aside is None else aside.name
 
 
 def checked_base(store: BlockStore, genesis: Genesis, changes: tuple[ValidatorChange, ...]) -> Header:

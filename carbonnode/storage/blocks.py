@@ -173,6 +173,15 @@ class BlockStore:
         except InvalidBlock as error:
             raise StorageError(f"the index entry of transaction {tx_id.hex()} is damaged ({error}): {_REPAIR}", code="corrupt") from None
 
+    def ids_between(self, first: int, last: int) -> dict[int, list[bytes]]:
+        """Ids of the transactions of these heights, by height, in the blocks' order; walks the whole index. Raises `StorageError`."""
+        found: dict[int, list[tuple[int, bytes]]] = {height: [] for height in range(max(first, 1), last + 1)}
+        for key, _ in self._kv.iterate(start=b"t/", stop=b"t0"):
+            place = self.transaction(key[2:])
+            if place is not None and place.height in found:
+                found[place.height].append((place.index, key[2:]))
+        return {height: [tx_id for _, tx_id in sorted(items)] for height, items in found.items()}
+
     def verify_chain(self, start: int | None = None) -> None:
         """Check that headers from `start` (by default the last few hundred) hash to what is recorded and link to their parents.
 

@@ -14,7 +14,7 @@ import pytest
 from carbonnode.chain.genesis import ContractSource, Parameters
 from carbonnode.chain.transaction import Transaction
 from carbonnode.node.config import StorageSection
-from carbonnode.node.snapshot_desk import SNAPSHOTS
+from carbonnode.node.snapshot_install import SNAPSHOTS
 from carbonnode.storage import leveldb
 from carbonnode.storage.crashpoints import VARIABLE
 from carbonnode.storage.datadir import DataDirectory
