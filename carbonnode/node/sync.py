@@ -1,20 +1,22 @@
 """Catch-up of a validator: certified blocks from peers, each verified against the chain of validator sets, executed again, stored.
 
-A peer is never believed: the header must link to ours, its certificate must hold for the set our own state names, and executing the batch must
-give exactly that header.
+A peer is never believed: the header must link to ours, its certificate must hold for the set our own state names, batch and transactions must be
+those of the header. Executing them must then give exactly that header: where it doesn't, we are at fault, not the peer.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from carbonnode.chain.batch import Batch
 from carbonnode.chain.certificate import Certificate, verify_certificate
 from carbonnode.chain.codec import decode, encode
 from carbonnode.chain.header import Header
+from carbonnode.chain.merkle import leaf_hash, tree_head
 from carbonnode.chain.transaction import Transaction
 from carbonnode.chain.validators import ValidatorSet
-from carbonnode.errors import CarbonnodeError, InvalidBlock, InvariantViolation, PeerViolation, RemoteError
+from carbonnode.errors import InvalidBlock, InvalidTransaction, InvariantViolation, PeerViolation, RemoteError
 from carbonnode.node.pipeline import Pipeline
 from carbonnode.node.ports import ExecutorPort, Fatal
 from carbonnode.node.wire import FetchBlocks, Raws, RequestKind, SyncBlock, decode_payload
@@ -26,6 +28,17 @@ REQUEST_TIMEOUT_S = 1.5
 ROUND_S = 1.5
 """A sync that finds nothing is over within about two seconds."""
 BAD_BLOCK_POINTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A block that nobody but a quorum vouches for."""
+
+    header: Header
+    batch: Batch
+    transactions: list[Transaction]
+    block: SyncBlock
+
 
 Request = Callable[[str, int, bytes, float], Awaitable[bytes]]
 
@@ -169,14 +182,14 @@ class Syncer:
             return False
         for item in items:
             try:
-                header, block = self._verify(item)
-            except CarbonnodeError as error:
+                verified = self._verify(item)
+            except (PeerViolation, InvalidBlock, InvalidTransaction) as error:
                 self._host.blame(peer, BAD_BLOCK_POINTS, f"sync: {error}")
                 return False
-            await self._apply(header, block)
+            await self._apply(verified)
         return bool(items)
 
-    def _verify(self, item: bytes) -> tuple[Header, SyncBlock]:
+    def _verify(self, item: bytes) -> _Verified:
         block = decode_payload(item, SyncBlock)
         header = decode(block.header, Header)
         height = self._blocks.height + 1
@@ -189,15 +202,20 @@ class Syncer:
         if header.validators_hash != validators.hash:
             raise InvalidBlock(f"block {height} names another validator set than our state", code="validators")
         verify_certificate(certificate, validators, self._chain_id)
-        return header, block
-
-    async def _apply(self, header: Header, block: SyncBlock) -> None:
         batch = Batch.decode(block.batch)
-        outcome = await self._executor.execute(header.height, batch, block.transactions, header.skip_orders)
+        if batch.digest != header.batch_digest:
+            raise InvalidBlock(f"the batch sent for height {height} isn't the one its header names", code="batch")
+        transactions = [Transaction.decode(raw) for raw in block.transactions]
+        if tree_head([leaf_hash(tx.wire_hash) for tx in transactions]) != header.transactions_root:
+            raise InvalidBlock(f"the transactions sent for height {height} aren't those of its header", code="transactions")
+        return _Verified(header, batch, transactions, block)
+
+    async def _apply(self, verified: _Verified) -> None:
+        header, block = verified.header, verified.block
+        outcome = await self._executor.execute(header.height, verified.batch, block.transactions, header.skip_orders)
         if outcome.header_hash != header.hash:
             raise InvariantViolation(
                 f"block {header.height} is certified, but executing it here gives another header: compare with `carbonnode doctor --height {header.height}`"
             )
-        transactions = [Transaction.decode(raw) for raw in block.transactions]
-        await self._pipeline.apply(batch, transactions, outcome, block.certificate)
+        await self._pipeline.apply(verified.batch, verified.transactions, outcome, block.certificate)
         self.blocks_applied += 1

@@ -199,6 +199,7 @@ async def test_a_sync_takes_only_what_verifies() -> None:
     host = Host(node)
     other = Chain()
     other.grow(other.note(text="fork"))
+    other_raws = other.finals[0].stored.transactions
     weak = certify(chain.genesis, chain.finals[0].outcome, (0, 1))
 
     def away(_wanted: FetchBlocks) -> Raws:
@@ -209,6 +210,9 @@ async def test_a_sync_takes_only_what_verifies() -> None:
         "empty": lambda _: Raws(()),
         "junk": lambda _: Raws((b"junk",)),
         "weak": lie(chain, lambda block: SyncBlock(block.header, block.batch, block.transactions, weak)),
+        "other batch": lie(chain, lambda block: SyncBlock(block.header, other.finals[0].batch.encoded, block.transactions, block.certificate)),
+        "no transactions": lie(chain, lambda block: SyncBlock(block.header, block.batch, (), block.certificate)),
+        "other transactions": lie(chain, lambda block: SyncBlock(block.header, block.batch, other_raws, block.certificate)),
         "skips": lambda wanted: serve_blocks(chain.blocks, FetchBlocks(wanted.first + 1, 3, 10**6)),
         "honest": lambda wanted: serve_blocks(chain.blocks, wanted),
     }
@@ -218,7 +222,7 @@ async def test_a_sync_takes_only_what_verifies() -> None:
     host.syncer.want(70)
     assert await asyncio.wait_for(host.done, 20) == 70
     assert node.blocks.tip_hash == chain.blocks.tip_hash
-    assert set(host.blamed) == {"junk", "weak", "skips"}
+    assert set(host.blamed) == {"junk", "weak", "other batch", "no transactions", "other transactions", "skips"}
     assert node.faults == []
     # Work goes on where the sync ended.
     final = chain.grow(chain.note())
@@ -245,12 +249,18 @@ async def test_a_sync_that_finds_nothing_ends_with_what_there_is() -> None:
     await node.pipeline.stop()
 
 
-async def test_a_certified_block_that_executes_differently_stops_the_node() -> None:
-    chain = Chain()
+async def test_a_certified_block_that_executes_differently_stops_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain, faulty = Chain(), Chain()
     final = chain.grow(chain.note())
+    wrong = faulty.grow(faulty.note(text="what a faulty build makes of it")).outcome
     node = await Node(chain).open()
+
+    async def execute(*_: object) -> ExecutedBlock:
+        return wrong
+
+    monkeypatch.setattr(node.executor, "execute", execute)
     host = Host(node)
-    host.peers["peer"] = lie(chain, lambda block: SyncBlock(block.header, block.batch, (), block.certificate))
+    host.peers["peer"] = lambda wanted: serve_blocks(chain.blocks, wanted)
     host.syncer.want(1)
     await node.until(lambda: bool(node.faults))
     assert isinstance(node.faults[0], InvariantViolation)
