@@ -6,12 +6,13 @@ CARBONNODE := $(PY) -m carbonnode
 DIR ?= .devnet
 SEED ?= 1
 STEPS ?= 2000
+MINUTES ?= 5
 PYTEST_ARGS ?=
 JOBS ?= 2
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup devnet demo stop status clean test unit functional check types lint arch sim seeds bench gas interop soak wheel lock trace
+.PHONY: help setup devnet demo stop status clean test unit functional check types lint arch sim seeds bench bench-vm fuzz gas interop soak wheel lock trace
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -67,8 +68,14 @@ seeds: setup ## 500 seeds of the simulator
 bench: setup ## throughput, latency, fail-over; writes build/bench.json (QUICK=1: one short run)
 	@$(PY) scripts/bench.py
 
-gas: setup ## measures the gas schedule against time
+bench-vm: setup ## speed of the contract VM, and of a block of 500 with its state tree; writes build/bench-vm.json
+	@$(PY) scripts/bench_vm.py
+
+gas: setup ## nanoseconds per gas of every operation and of programs made to cheat; fails beyond 3 times the median
 	@$(PY) scripts/calibrate_gas.py
+
+fuzz: setup ## generated contracts in two processes with different hash seeds, every gas limit tried: make fuzz MINUTES=60 SEED=1
+	@$(PY) scripts/fuzz_vm.py --minutes $(MINUTES) --seed $(SEED)
 
 interop: setup ## a js-libp2p client against a node (needs npm)
 	@$(PY) -m pytest -m interop tests/interop $(PYTEST_ARGS)

@@ -1,147 +1,248 @@
-"""Generated contracts, half of them broken, through checker and machine: `python scripts/fuzz_vm.py --seed 1 --programs 10000`
+"""Generated contracts through checker and machine, in two processes that must agree. `python scripts/fuzz_vm.py --minutes 60 --seed 1`
 
-Prints one digest over every verdict, outcome, event and state. One seed gives one digest: run it under other hash seeds
-(`PYTHONHASHSEED`), other versions of Python, with `-W error -bb`, and compare. Each program that succeeds runs again under smaller gas limits: the
-state must stay untouched. Anything that isn't an outcome stops the run and prints the program.
+Each seed gives a batch of contracts: most by a grammar of the dialect, a third beside it. Two processes with other hash seeds and locales (one treats
+warnings as errors, and comparing bytes with text) run each batch, with
+
+- the same calls on two contracts that call one another: outcome, gas, events, jobs and state go into one digest a batch
+- the same source compiled without any inferred types: every guard is then the slow one, and status, code, result and state must be the same
+- every gas limit from 0 to the full cost: a run that stops says how much it lacked at that place, so all limits up to there stop there; the state must
+  stay untouched, and the full limit must give what ample gas gave
+
+Whatever differs, or ends as anything but an outcome, is printed with its program and ends the run with status 1.
 """
 
 import argparse
 import hashlib
-import random
+import json
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
+from pathlib import Path
+from typing import Any
+from unittest import mock
 
-from carbonnode.chain.transaction import Call
-from carbonnode.vm.contract import ContractRefused, compile_contract
-from carbonnode.vm.gas import SCHEDULES
-from carbonnode.vm.machine import Machine
-from carbonnode.vm.memory_state import MemoryState
-from carbonnode.vm.outcome import Outcome
-from carbonnode.vm.state import Environment
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
-GAS = 300_000
-TOP = "m = Map(int, int)\nw = Map(str, tuple)\nv = Var(int)\nC = (1, 'c')\ndef f(a):\n    return a\n@export\ndef go() -> int:\n"
-START = "    x = 1\n    y = f(2)\n    l = [1, 2]\n    n = 5\n    d = {'k': 1}\n    t = (1, 2)\n    s = 'text'\n    b = b'bytes'\n"
-TOKENS = [
-    "m", "v", "w", "f", "go", "x", "y", "n", "l", "d", "0", "1", "2", "7", "256", "10**9", "'a'", "b'b'", "''", "True", "None", "(", ")", "[", "]",
-    "{", "}", ",", ":", ".", "=", "==", "!=", "<", ">", "<=", ">=", "+", "-", "*", "//", "%", "**", "<<", ">>", "&", "|", "^", "~", "not", "and",
-    "or", "in", "is", "if", "else", "for", "while", "return", "break", "continue", "pass", "del", "def", "len", "range", "min", "max", "sum",
-    "sorted", "str", "int", "bool", "abs", "hash", "enumerate", "list", "tuple", "append", "pop", "get", "keys", "items", "join", "split", "strip",
-    "encode", "decode", "hex", "find", "ctx", "sender", "self", "time", "call", "try_call", "emit", "require", "abort", "schedule", "muldiv",
-    "'floor'", "next", "prev", "set", "+=", "-=", "*=", "lambda", "class", "try", "import", "yield", "_a", "f'{x}'", "1.5", "/", ":=", ";", "@", "->",
-    "*", "**", "async", "\\", "\n",
-]
-ATOMS = [
-    "x", "y", "n", "l", "d", "t", "s", "b", "0", "1", "-3", "2 ** 255", "'ab'", "b'c'", "True", "None", "()", "(1, 'a')", "[]", "[3, 1]", "{}",
-    "{'k': 1}", "C", "m.get(1, 0)", "v.get()", "ctx.time", "ctx.sender",
-]
-BINARY = [
-    "+", "-", "*", "//", "%", "**", "<<", ">>", "&", "|", "^", "<", "<=", "==", "!=", ">", "in", "not in", "and", "or",
-]
-CALLS = [
-    "len({})", "str({})", "int({})", "abs({})", "sorted({})", "sum({})", "min({}, {})", "max({})", "f({})", "list({})", "tuple({})", "hash({})",
-    "bool({})", "{}[{}]", "{}[{}:{}]", "[q for q in {}]", "[q + {} for q in {} if q != {}]", "({}, {})", "[{}, {}]", "{{{}: {}}}",
-    "({} if {} else {})", "not {}", "-{}", "~{}", "{}.get({}, {})", "{}.keys()", "{}.items()", "{}.upper()", "{}.encode()", "{}.split({})",
-    "{}.join({})", "{}.find({})", "{}.strip()", "{}.pop()", "m.next({})", "w.get({}, {})", "({} in m)", "try_call(ctx.self, 'go', {})",
-    "muldiv({}, {}, {}, 'floor')", "({} is None)", "{}.startswith({})", "{}.hex()",
-]
-STATEMENTS = [
-    "x = {}", "y = {}", "n = {}", "l = {}", "t = {}", "s = {}", "x += {}", "l += {}", "y *= {}", "l.append({})", "l.extend({})", "l.insert({}, {})",
-    "d[{}] = {}", "l[{}] = {}", "m[{}] = {}", "w[{}] = {}", "v.set({})", "m[{}] += {}", "d[{}] += {}", "del d[{}]", "a, b = {}", "emit('E', k={})",
-    "require({}, 'no')", "for q in {}:\n        n = q", "if {}:\n        x = {}\n    else:\n        y = {}",
-    "while {}:\n        x = {}\n        break", "for i, q in enumerate({}):\n        y = q", "for i in range({}):\n        x = i",
-]
+from carbonnode.chain.transaction import Call  # noqa: E402
+from carbonnode.chain.values import Value  # noqa: E402
+from carbonnode.vm import rewriter  # noqa: E402
+from carbonnode.vm.contract import Contract, ContractRefused, compile_contract  # noqa: E402
+from carbonnode.vm.gas import SCHEDULES  # noqa: E402
+from carbonnode.vm.inference import Inference  # noqa: E402
+from carbonnode.vm.machine import Machine  # noqa: E402
+from carbonnode.vm.memory_state import MemoryState  # noqa: E402
+from carbonnode.vm.outcome import Outcome, Status  # noqa: E402
+from carbonnode.vm.program import Type  # noqa: E402
+from carbonnode.vm.state import Environment  # noqa: E402
+from scripts.fuzz_author import Author  # noqa: E402
+
+GAS = 400_000
+BATCH = 50
+MAX_STOPS = 250
+SENDER = bytes(range(32))
+CALLS: tuple[tuple[str, str, tuple[Value, ...]], ...] = (
+    ("a", "go", ()),
+    ("a", "number", (5,)),
+    ("b", "go", ()),
+    ("a", "look", (1, "x", (2, "y", (3, None)))),
+    ("a", "number", ("wrong",)),
+    ("a", "look", (1 << 256, "\u4e2d", (b"", True))),
+)
 
 
-class Author:
-    """Writes programs from one seeded source."""
+class Finding(Exception):
+    """Something that must not be; the text says what."""
 
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
 
-    def expression(self, depth: int) -> str:
-        """A dialect expression; its types needn't fit."""
-        choose = self.random
-        if depth == 0 or choose.random() < 0.3:
-            return choose.choice(ATOMS)
-        if choose.random() < 0.5:
-            return f"({self.expression(depth - 1)} {choose.choice(BINARY)} {self.expression(depth - 1)})"
-        return choose.choice(CALLS).format(*[self.expression(depth - 1) for _ in range(3)])
+class Untyped(Inference):
+    """An inference that knows nothing."""
 
-    def program(self) -> bytes:
-        """A program of the dialect, or one beside it."""
-        choose = self.random
-        lines = [choose.choice(STATEMENTS).format(*[self.expression(2) for _ in range(3)]) for _ in range(choose.randint(1, 6))]
-        if choose.random() < 0.2:
-            lines.append("x = " + " ".join(choose.choice(TOKENS) for _ in range(choose.randint(1, 12))))
-        return (TOP + START + "".join(f"    {line}\n" for line in lines) + "    return 1\n").encode()
+    def of(self, node: Any) -> Type:  # noqa: ARG002  # that is the point
+        """Always `ANY`."""
+        return Type.ANY
 
 
 class Runner:
-    """Runs programs and folds what became of them into one digest."""
+    """Runs programs and folds what became of them into one digest a batch."""
 
-    def __init__(self, author: Author) -> None:
-        self.author = author
-        self.machine = Machine(SCHEDULES[1])
-        self.digest = hashlib.sha256()
+    def __init__(self) -> None:
+        self.machine = Machine(SCHEDULES[max(SCHEDULES)])
+        self.slow = Machine(SCHEDULES[max(SCHEDULES)])
         self.endings: Counter[str] = Counter()
+        self.stops = 0
 
-    def one(self, source: bytes) -> None:
-        """One program."""
-        try:
-            contract = compile_contract("a", source)
-        except ContractRefused as refusal:
-            self.note(f"REJECT {refusal.errors[0].rule}", refusal.errors[0].rule)
+    def batch(self, seed: int) -> str:
+        """The digest of a seed's batch. Raises `Finding` with the program."""
+        author, digest = Author(seed), hashlib.sha256()
+        for number in range(BATCH):
+            sources = [author.contract(hostile=author.random.random() < 0.35), author.contract(hostile=False)]
+            try:
+                digest.update(repr(self.pair(sources)).encode("utf-8", "surrogatepass"))
+            except Exception as problem:
+                shown = "\n# ---- b\n".join(source.decode("utf-8", "replace") for source in sources)
+                raise Finding(f"seed {seed}, program {number}: {type(problem).__name__}: {problem}\n{shown}") from problem
+        return digest.hexdigest()
+
+    def pair(self, sources: list[bytes]) -> list[object]:
+        """What becomes of two contracts."""
+        contracts: dict[str, Contract] = {}
+        for name, source in zip(("a", "b"), sources, strict=True):
+            try:
+                contracts[name] = compile_contract(name, source)
+            except ContractRefused as refusal:
+                self.endings[f"REJECT {refusal.errors[0].rule}"] += 1
+                return [name, [(error.line, error.column, error.rule) for error in refusal.errors]]
+        untyped = {name: without_types(contract) for name, contract in contracts.items()}
+        state, slow_state = MemoryState(), MemoryState()
+        found: list[object] = []
+        for contract, method, args in CALLS:
+            before = dict(state.data)
+            outcome = self.run(self.machine, contracts, state, contract, method, args, GAS)
+            self.endings[f"{outcome.status.name} {outcome.code}"] += 1
+            found.append((repr(outcome), sorted(state.data.items())))
+            if not outcome.ok and state.data != before:
+                raise Finding("a failed call changed the state")
+            slowly = self.run(self.slow, untyped, slow_state, contract, method, args, 4 * GAS)
+            self.compare(outcome, state, slowly, slow_state)
+            slow_state = MemoryState(state.data)
+            if outcome.ok:
+                self.sweep(contracts, before, contract, method, args, outcome)
+        return found
+
+    @staticmethod
+    def compare(outcome: Outcome, state: MemoryState, slowly: Outcome, slow_state: MemoryState) -> None:
+        """Both compilations must have come to the same, unless gas ended one."""
+        if Status.OUT_OF_GAS in (outcome.status, slowly.status) or "vm.out-of-gas" in (outcome.code, slowly.code):
             return
-        env = Environment(time_ms=5, height=1, chain_id=b"", resolve={"a": contract}.get)
-        state = MemoryState()
-        outcome = self.run(state, env, GAS)
-        self.note(f"{outcome.status.name} {outcome.code}", repr((outcome, sorted(state.data.items()))))
-        if not outcome.ok and state.data:
-            raise SystemExit("a failed call changed the state")
-        if outcome.ok:
-            for _ in range(3):
-                limit = self.author.random.randrange(outcome.gas_used)
-                state = MemoryState()
-                if self.run(state, env, limit).ok or state.data:
-                    raise SystemExit(f"gas limit {limit} left something behind")
+        one = (outcome.status, outcome.code, repr(outcome.values), outcome.events, outcome.scheduled, state.data)
+        other = (slowly.status, slowly.code, repr(slowly.values), slowly.events, slowly.scheduled, slow_state.data)
+        if one != other:
+            raise Finding(f"inferred types change what happens:\n{one}\n{other}\n{outcome.where} {slowly.where}")
 
-    def run(self, state: MemoryState, env: Environment, gas: int) -> Outcome:
-        """One run."""
-        return self.machine.execute(state, env, bytes(32), (Call("a", "go", ()),), gas)
+    def sweep(self, contracts: dict[str, Contract], before: dict[bytes, Value], contract: str, method: str, args: tuple[Value, ...], full: Outcome) -> None:
+        """Stop at every place where gas can end."""
+        limit = stops = 0
+        while limit < full.gas_used:
+            state = MemoryState(before)
+            outcome = self.run(self.machine, contracts, state, contract, method, args, limit)
+            if outcome.status is not Status.OUT_OF_GAS or outcome.gas_used != limit or outcome.events or outcome.scheduled or outcome.values:
+                raise Finding(f"gas limit {limit} of {full.gas_used} ended as {outcome}")
+            if state.data != before:
+                raise Finding(f"gas limit {limit} of {full.gas_used} changed the state")
+            lacked = -self.machine.gas_left
+            if lacked <= 0:
+                raise Finding(f"gas limit {limit} stopped with {-lacked} left")
+            stops += 1
+            # Beyond a few hundred places only some are tried.
+            limit += lacked if stops < MAX_STOPS else max(lacked, (full.gas_used - limit) // 20)
+        self.stops += stops
+        state = MemoryState(before)
+        outcome = self.run(self.machine, contracts, state, contract, method, args, full.gas_used)
+        if (outcome.status, outcome.gas_used, repr(outcome.values)) != (full.status, full.gas_used, repr(full.values)):
+            raise Finding(f"the full limit {full.gas_used} ended as {outcome}, ample gas as {full}")
 
-    def note(self, ending: str, all_of_it: str) -> None:
-        """Count an ending, and fold it in."""
-        self.endings[ending] += 1
-        self.digest.update(all_of_it.encode("utf-8", "surrogatepass"))
+    @staticmethod
+    def run(machine: Machine, contracts: dict[str, Contract], state: MemoryState, contract: str, method: str, args: tuple[Value, ...], gas: int) -> Outcome:
+        """One transaction."""
+        env = Environment(time_ms=1_700_000_000_000, height=7, chain_id=b"\x07" * 32, resolve=contracts.get)
+        if method == "look":
+            return machine.view(state, env, contract, method, args, gas, sender=SENDER)
+        return machine.execute(state, env, SENDER, (Call(contract, method, args),), gas)
 
 
-def main() -> None:
-    """Run, and print the digest and how programs ended."""
+def without_types(contract: Contract) -> Contract:
+    """The same contract, compiled as if nothing were known of its types."""
+    made = Contract(contract.name, contract.source, contract.program)
+    with mock.patch.object(rewriter, "Inference", Untyped):
+        for schedule in SCHEDULES.values():
+            made.code(schedule)
+    return made
+
+
+def work() -> None:
+    """The worker: a seed a line on its input, a JSON line about its batch on its output."""
+    for line in sys.stdin:
+        runner = Runner()
+        try:
+            digest = runner.batch(int(line))
+            print(json.dumps({"digest": digest, "endings": runner.endings, "stops": runner.stops}), flush=True)
+        except Finding as finding:
+            print(json.dumps({"finding": str(finding)}), flush=True)
+
+
+class Worker:
+    """A worker process with a hash seed, locale and flags of its own."""
+
+    def __init__(self, python: str, hash_seed: str, locale: str, *flags: str) -> None:
+        env = {**os.environ, "PYTHONHASHSEED": hash_seed, "LC_ALL": locale}
+        self.name = f"{python} {' '.join(flags)} PYTHONHASHSEED={hash_seed} LC_ALL={locale}"
+        self.process = subprocess.Popen(
+            [python, *flags, __file__, "--worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=ROOT, encoding="utf-8"
+        )
+
+    def ask(self, seed: int) -> None:
+        """Hand it a seed."""
+        assert self.process.stdin is not None
+        print(seed, file=self.process.stdin, flush=True)
+
+    def answer(self) -> dict[str, Any]:
+        """What became of the batch."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the worker {self.name} ended: status {self.process.wait()}")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def end(self) -> None:
+        """Let it finish."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def main() -> int:
+    """Run, and print how programs ended."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--programs", type=int, default=5_000)
-    parser.add_argument("--minutes", type=int, default=0, help="go on for so long instead, with seeds that follow; the digest then depends on the machine")
+    parser.add_argument("--minutes", type=float, default=0, help="go on for so long")
+    parser.add_argument("--batches", type=int, default=1, help="at least so many batches of 50 pairs")
+    parser.add_argument("--python", default=sys.executable, help="the second process's interpreter, to compare versions")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    seed, end, ran = options.seed, time.monotonic() + 60 * options.minutes, 0
-    while True:
-        runner = Runner(Author(seed))
-        for _ in range(options.programs):
-            source = runner.author.program()
-            try:
-                runner.one(source)
-            except BaseException:
-                print(source.decode("latin-1"))
-                raise
-        ran += options.programs
-        print(f"seed {seed}: {runner.digest.hexdigest()}")
-        seed += 1
-        if time.monotonic() >= end:
-            break
-    for ending, count in runner.endings.most_common():
-        print(f"{count:7} {ending}")
-    print(f"{ran} programs")
+    if options.worker:
+        work()
+        return 0
+    workers = [Worker(sys.executable, "1", "C"), Worker(options.python, "4711", "tr_TR.UTF-8", "-W", "error", "-bb")]
+    endings: Counter[str] = Counter()
+    seed, batches, stops, start, findings = options.seed, 0, 0, time.monotonic(), 0
+    while batches < options.batches or time.monotonic() < start + 60 * options.minutes:
+        for worker in workers:
+            worker.ask(seed)
+        answers = [worker.answer() for worker in workers]
+        problems = [f"{worker.name}: {answer['finding']}" for worker, answer in zip(workers, answers, strict=True) if "finding" in answer]
+        if not problems and answers[0]["digest"] != answers[1]["digest"]:
+            problems = [f"seed {seed}: {workers[0].name} and {workers[1].name} differ: {answers[0]} {answers[1]}"]
+        for problem in problems[:1]:
+            findings += 1
+            print(f"FINDING {findings}\n{problem}", flush=True)
+        if not problems:
+            endings.update(answers[0]["endings"])
+            stops += answers[0]["stops"]
+        seed, batches = seed + 1, batches + 1
+        if batches % 100 == 0:
+            print(f"{time.monotonic() - start:7.0f} s  {batches * BATCH} pairs of contracts, {stops} gas limits, {findings} findings", flush=True)
+    for worker in workers:
+        worker.end()
+    for ending, count in endings.most_common():
+        print(f"{count:9} {ending}")
+    minutes = (time.monotonic() - start) / 60
+    print(f"{batches * BATCH} pairs of contracts (seeds {options.seed} to {seed - 1}) in {minutes:.1f} minutes, {stops} gas limits tried, {findings} findings")
+    return 1 if findings else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

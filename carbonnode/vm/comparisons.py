@@ -6,7 +6,7 @@ from carbonnode.vm import codes
 from carbonnode.vm.failures import ContractAbort
 from carbonnode.vm.gas import GasSchedule
 from carbonnode.vm.limits import MAX_CONTAINER
-from carbonnode.vm.operators import Charge, Helper, checked_key
+from carbonnode.vm.operators import Charge, Helper, checked_key, looked_up
 from carbonnode.vm.values import FLAT
 
 
@@ -114,7 +114,7 @@ class Comparisons:
         """`item in where`: a key of a dict, an item of a list or tuple of the same type and value, or a part of a text."""
         kind = type(where)
         if kind is dict:
-            return checked_key(item) in where
+            return looked_up(item) in where
         if kind is list or kind is tuple:
             self.charge(self.choice + len(where) * self.each(item))
             return _scan(item, where)

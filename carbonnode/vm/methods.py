@@ -7,7 +7,7 @@ from carbonnode.vm.comparisons import search_cost
 from carbonnode.vm.failures import ContractAbort
 from carbonnode.vm.gas import GasSchedule
 from carbonnode.vm.limits import MAX_CONTAINER, MAX_TEXT_BYTES
-from carbonnode.vm.operators import Charge, Helper, checked_key, text_bytes
+from carbonnode.vm.operators import Charge, Helper, checked_key, looked_up, text_bytes
 
 _WHITE = " \t\n\r\x0b\x0c"
 _MAX_STRIP = 64
@@ -102,7 +102,7 @@ def get(where: Any, key: Any, default: Any = None) -> Any:
     """`where.get(key, default)` of a dict."""
     if type(where) is not dict:
         raise ContractAbort(codes.TYPE)
-    return where.get(checked_key(key), default)
+    return where.get(looked_up(key), default)
 
 
 class TextMethods:

@@ -20,6 +20,7 @@ _SHORT = MAX_TEXT_BYTES // 4
 """A text of so few characters is within the limit whatever they are."""
 _LOW, _HIGH = -INT_LIMIT, INT_LIMIT
 _SEQUENCES = frozenset((str, bytes, list, tuple))
+_KEYS = frozenset((str, bytes, int))
 
 
 def text_bytes(text: str | bytes) -> int:
@@ -43,6 +44,13 @@ def checked_key(key: Any) -> Any:
         raise ContractAbort(codes.TYPE)
     if not -MAX_DICT_INT_KEY <= key <= MAX_DICT_INT_KEY:
         raise ContractAbort(codes.LIMIT)
+    return key
+
+
+def looked_up(key: Any) -> Any:
+    """A key that is only looked for: an integer too large to be one isn't there."""
+    if type(key) not in _KEYS:
+        raise ContractAbort(codes.TYPE)
     return key
 
 
