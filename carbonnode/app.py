@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import msgspec
 import uvloop
 
 from carbonnode.api.server import ApiServer
 from carbonnode.chain.genesis import Genesis
+from carbonnode.chain.validators import ValidatorSet
 from carbonnode.errors import CarbonnodeError, ConfigError
 from carbonnode.identity import NodeIdentity, NodeKeys, TrustStore, make_verifier
 from carbonnode.network import Limits, Network, NetworkConfig, PeerAddress
@@ -25,6 +27,7 @@ from carbonnode.node.config import ApiSection, NetworkSection, NodeConfig, NodeS
 from carbonnode.node.directory import VOTED, NodeDirectory
 from carbonnode.node.executor_client import ExecutorClient, ExecutorOptions
 from carbonnode.node.logs import LogFile, Logger, make_logger
+from carbonnode.node.membership import Membership, OwnKeys, replaced_keys
 from carbonnode.node.metrics import NodeMetrics
 from carbonnode.node.peering import Peering
 from carbonnode.node.recorder import FileRecorder
@@ -35,7 +38,7 @@ from carbonnode.node.service import ValidatorService
 from carbonnode.node.snapshot_admin import SnapshotInfo, SnapshotVerdict, create_snapshot, list_snapshots, verify_snapshots
 from carbonnode.node.snapshot_desk import SnapshotDesk
 from carbonnode.node.snapshot_install import recover
-from carbonnode.node.startup import check_membership
+from carbonnode.node.startup import align_stores
 from carbonnode.node.store_check import StoreReport, check_store
 from carbonnode.node.user_node import UserNode
 from carbonnode.node.user_service import UserService
@@ -59,7 +62,11 @@ def run_node(directory: Path, environment: Mapping[str, str] | None = None) -> i
     given = os.environ if environment is None else environment
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
-        return uvloop.run(NodeProcess(NodeDirectory(directory), given).run())
+        while True:
+            process = NodeProcess(NodeDirectory(directory), given)
+            status = uvloop.run(process.run())
+            if not process.again:
+                return status
     except CarbonnodeError as error:
         print(f"carbonnode: {error}", file=sys.stderr)  # noqa: T201 - the operator's terminal
         return 1
@@ -120,6 +127,8 @@ class NodeProcess:
         self._clock = SystemClock.from_environment(environment)
         self._stop = asyncio.Event()
         self._fault: BaseException | None = None
+        self.again = False
+        """Whether the node ended only to start again, with other keys."""
 
     async def run(self) -> int:
         """Start everything, wait for the end, stop everything."""
@@ -146,8 +155,9 @@ class NodeProcess:
 
     async def _run(self, config: NodeConfig, genesis: Genesis, log: Logger, stack: AsyncExitStack) -> None:
         data = stack.enter_context(self._directory.open_data(genesis))
+        if self._directory.half_promoted:
+            self._directory.promote_next()
         keys = self._directory.keys(config, self._environment)
-        check_membership(config, genesis, keys.consensus.public_key, keys.transport.public_key)
         log.info("starting", role=config.node.role, chain=genesis.chain_id, pid=os.getpid())
         if self._clock.offset_ms:
             log.warning("the wall clock is set wrong on purpose", offset_ms=self._clock.offset_ms)
@@ -176,13 +186,19 @@ class NodeProcess:
         if config.node.record:
             recorder = FileRecorder(self._directory.log_path.with_name("consensus.ndjson"))
             stack.callback(recorder.close)
+        keys = await self._rotated(config, keys, blocks, executor, log)
         around = Surroundings(config, genesis, keys.consensus, self._clock, crash, log, NodeMetrics(), self._fatal, recorder)
         node = ValidatorNode(around, Stores(data.path, blocks, journal, self._directory.keys_path / VOTED), executor)
         await node.open()
         trust = self._directory.trust(config, genesis)
+        own = OwnKeys(config.node.name, config.node.role, keys.consensus.public_key, keys.transport.public_key)
+        membership = Membership(own, trust, log, ready=lambda: self._directory.next_member(config), rotate=self._start_again, alarm=node.alarm)
+        membership.entered(node.tip_epoch)
+        membership.decided(node.upcoming)
         identity = self._own_identity(config, keys, trust, self._clock)
         network = self._network(config, genesis, keys, trust, node.peering, log)
         node.connect(network)
+        node.membership = membership
         relay = UserRelay(node)
         snapshots = SnapshotDesk(node, executor, data.state, self._directory.genesis_path, config.storage)
         watch_node(node, network, lambda: executor.restarts)
@@ -190,6 +206,7 @@ class NodeProcess:
         host, port = await network.start()
         stack.push_async_callback(network.stop)
         network.on_fault(self._fatal)
+        membership.attach(network)
         service = ValidatorService(node, network, self._directory.genesis_bytes(), identity.organisation)
         api = await ApiServer.start(service, host=config.api.host, port=config.api.port)
         stack.push_async_callback(api.stop)
@@ -199,6 +216,24 @@ class NodeProcess:
         node.start()
         log.info("started", listen=f"{host}:{port}", api=f"{config.api.host}:{api.port}", height=blocks.height)
         await self._until_stopped()
+
+    async def _rotated(self, config: NodeConfig, keys: NodeKeys, blocks: BlockStore, executor: ExecutorClient, log: Logger) -> NodeKeys:
+        """The keys to run with: those in `next/` once the validator set names them for the next block."""
+        fresh = self._directory.next_member(config)
+        if fresh is None:
+            return keys
+        await align_stores(blocks, executor)
+        current, upcoming = await executor.epochs()
+        due = upcoming if upcoming is not None and upcoming.first_height <= blocks.height + 1 else current
+        if fresh not in due.validators:
+            return keys
+        self._directory.promote_next()
+        log.info("keys rotated", epoch=due.number, consensus_key=fresh.consensus_key, transport_key=fresh.transport_key)
+        return self._directory.keys(config, self._environment)
+
+    def _start_again(self) -> None:
+        self.again = True
+        self._stop.set()
 
     def _own_identity(self, config: NodeConfig, keys: NodeKeys, trust: TrustStore, clock: SystemClock) -> NodeIdentity:
         """What this node's own certificate says, checked as every peer will check it."""
@@ -217,8 +252,10 @@ class NodeProcess:
         kv = stack.enter_context(LevelKV.open(data.blocks, SpaceGuard(data.blocks, config.storage.reserve_bytes)))
         clock, trust = self._clock, self._directory.trust(config, genesis)
         identity = self._own_identity(config, keys, trust, clock)
+        store = UserStore(kv, genesis, identity.organisation)
+        trust.set_validators(store.trail.validators.validators, names_bind=False)
         metrics = NodeMetrics()
-        node = UserNode(genesis, UserStore(kv, genesis, identity.organisation), log, metrics, self._fatal)
+        node = UserNode(genesis, store, log, metrics, self._fatal)
         network = self._network(config, genesis, keys, trust, node.peering, log)
         node.connect(network)
         watch_user(node, network)
@@ -226,6 +263,12 @@ class NodeProcess:
         host, port = await network.start()
         stack.push_async_callback(network.stop)
         network.on_fault(self._fatal)
+
+        def follow(validators: ValidatorSet) -> None:
+            trust.set_validators(validators.validators, names_bind=False)
+            network.set_peers(msgspec.structs.replace(network.config, peers=tuple(replaced_keys(network.config.peers, validators.validators))))
+
+        node.on_validators = follow
         service = UserService(node, network, config, clock, self._directory.genesis_bytes())
         api = await ApiServer.start(service, host=config.api.host, port=config.api.port)
         stack.push_async_callback(api.stop)

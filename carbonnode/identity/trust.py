@@ -49,11 +49,15 @@ class TrustStore:
         """Refuse these from now on; have the network `recheck` its links afterwards."""
         self._revocations = revocations
 
-    def set_validators(self, validators: Iterable[Validator]) -> None:
-        """The current validator set: its members' names, roles and transport keys bind, and their expiry only alarms."""
+    def set_validators(self, validators: Iterable[Validator], *, also: Iterable[Validator] = (), names_bind: bool = True) -> None:
+        """The current validator set: its members' names, roles and transport keys bind, and their expiry only alarms.
+
+        `also` are members of the sets before and after, whose keys are admitted beside. Without `names_bind` a member's name may come with a key that
+        this node doesn't know yet: it is behind the chain, and the others may have rotated theirs.
+        """
         members = tuple(validators)
-        self._by_key = {member.transport_key: member for member in members}
-        self._by_name = {member.name: member for member in members}
+        self._by_key = {member.transport_key: member for member in (*also, *members)}
+        self._by_name = {member.name: member for member in members} if names_bind else {}
 
     def verify(self, credential: bytes, transport_key: bytes, now_ms: int) -> NodeIdentity:
         """Whom `credential` proves behind `transport_key` at `now_ms`. Raises `CertificateRefused`."""

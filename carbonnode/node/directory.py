@@ -7,11 +7,12 @@ from getpass import getpass
 from pathlib import Path
 
 from carbonnode.chain.genesis import Genesis, parse_genesis
+from carbonnode.chain.validators import Validator
 from carbonnode.errors import ConfigError
-from carbonnode.identity import NodeKeys, RevocationList, TrustStore, load_node_keys
+from carbonnode.identity import KeyStore, NodeKeys, RevocationList, TrustStore, load_node_keys
 from carbonnode.identity.keystore import read_passphrase_file
 from carbonnode.node.config import NodeConfig, load_config, to_toml
-from carbonnode.storage.datadir import DataDirectory, write_durably
+from carbonnode.storage.datadir import DataDirectory, sync_directory, write_durably
 
 PASSPHRASE_VARIABLE = "CARBONNODE_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable that names a file
 VOTED = "voted"
@@ -93,6 +94,40 @@ class NodeDirectory:
         """The certificate chain. Raises `ConfigError`."""
         return _read(self.certificate_path)
 
+    @property
+    def next_path(self) -> Path:
+        """Keys and certificate that take over when the validator set names them."""
+        return self.path / "next"
+
+    def next_member(self, config: NodeConfig) -> Validator | None:
+        """This node as the validator that `next/` holds the keys of; None if they, or their certificate, aren't there."""
+        keys = {info.name: info.public_key for info in KeyStore(self.next_path / "keys").list_keys()}
+        if not {"consensus", "transport"} <= set(keys) or not (self.next_path / "certificate.pem").exists():
+            return None
+        return Validator(config.node.name, config.node.role, keys["consensus"], keys["transport"])
+
+    def promote_next(self) -> None:
+        """Make what lies in `next/` the node's own; the former keys stay beside, as `keys.former-N`.
+
+        A step that a crash left undone is done by the next call.
+        """
+        fresh = self.next_path / "keys"
+        if fresh.exists():
+            if self.keys_path.exists():
+                former = next(path for n in range(1, 10_000) if not (path := self.path / f"keys.former-{n}").exists())
+                self.keys_path.rename(former)
+            fresh.rename(self.keys_path)
+        certificate = self.next_path / "certificate.pem"
+        if certificate.exists():
+            certificate.replace(self.certificate_path)
+        sync_directory(self.path)
+
+    @property
+    def half_promoted(self) -> bool:
+        """Whether a crash interrupted `promote_next`."""
+        fresh, certificate = (self.next_path / "keys").exists(), (self.next_path / "certificate.pem").exists()
+        return (fresh and not self.keys_path.exists()) or (certificate and not fresh)
+
     def open_data(self, genesis: Genesis) -> DataDirectory:
         """Lock the data directory and check that it holds this chain. Raises `StorageError` or `ConfigError`."""
         return DataDirectory.open(self.data_path, genesis.chain_id)
@@ -115,7 +150,6 @@ class NodeDirectory:
     def trust(self, config: NodeConfig, genesis: Genesis) -> TrustStore:
         """Which certificates this node accepts: authorities of genesis, the revocation list if there is one. Raises `ConfigError`."""
         store = TrustStore([root.encode() for root in genesis.ca_roots], genesis.chain_id, config.network.domains)
-        store.set_validators(genesis.validators.validators)
         if self.revocations_path.exists():
             store.set_revocations(RevocationList().with_crl(_read(self.revocations_path), store.roots))
         return store

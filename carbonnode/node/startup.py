@@ -1,11 +1,9 @@
 """Bringing the stores of a validator together at start: state, block store and journal, whatever moment the process was killed at."""
 
 from carbonnode.chain.batch import Batch
-from carbonnode.chain.genesis import Genesis
 from carbonnode.consensus.config import StableState
-from carbonnode.errors import ConfigError, StorageError
+from carbonnode.errors import StorageError
 from carbonnode.node.bodies import RECORD_MARK, Body, BodyStore, decode_record
-from carbonnode.node.config import NodeConfig
 from carbonnode.node.mempool import Mempool
 from carbonnode.node.ports import ExecutorPort
 from carbonnode.node.resolver import batch_is_full
@@ -76,17 +74,3 @@ def split_journal(records: tuple[Record, ...], height: int, bodies: BodyStore, p
 def stable_state(blocks: BlockStore) -> StableState:
     """What consensus starts from."""
     return StableState(blocks.height, blocks.tip_hash, blocks.certificate(blocks.height))
-
-
-def check_membership(config: NodeConfig, genesis: Genesis, consensus_key: bytes, transport_key: bytes) -> None:
-    """Check a validator's name, role and keys against genesis, if genesis names it. Raises `ConfigError` that says what differs."""
-    for validator in genesis.validators.validators:
-        if validator.name != config.node.name:
-            continue
-        for what, ours, theirs in (
-            ("role", config.node.role, validator.role),
-            ("consensus key", consensus_key.hex(), validator.consensus_key.hex()),
-            ("transport key", transport_key.hex(), validator.transport_key.hex()),
-        ):
-            if ours != theirs:
-                raise ConfigError(f"genesis names {validator.name} with {what} {theirs}, this directory has {ours}: it isn't that node's directory")

@@ -13,6 +13,7 @@ from carbonnode.chain.header import Header
 from carbonnode.chain.proof import parse_proof, verify_proof
 from carbonnode.chain.service import EXPIRED, FINAL
 from carbonnode.chain.transaction import Transaction
+from carbonnode.chain.validators import ValidatorSet
 from carbonnode.errors import CarbonnodeError, InvalidBlock, PeerViolation, RemoteError
 from carbonnode.network import PeerIdentity
 from carbonnode.node.feed import BlockEvents, Feed
@@ -53,6 +54,8 @@ class UserNode:
         self._fetching: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.refused_blocks = 0
+        self.on_validators: Callable[[ValidatorSet], None] | None = None
+        """Called when a verified block announces another validator set."""
 
     def connect(self, sender: Sender) -> None:
         """Wire the node to a network."""
@@ -147,6 +150,8 @@ class UserNode:
         """Verify and store the next block. Raises `InvalidBlock`."""
         verified = verify_user_block(block, self.store.trail)
         self.store.put(verified, sync=verified.header.height % SYNC_EVERY_BLOCKS == 0)
+        if verified.header.next_validators_hash != verified.header.validators_hash and self.on_validators is not None:
+            self.on_validators(verified.trail.validators)
         self.metrics.height.set(verified.header.height)
         self.metrics.blocks.inc()
         self.metrics.events.inc(len(verified.events))

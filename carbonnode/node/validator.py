@@ -32,6 +32,7 @@ from carbonnode.node.feed import Feed
 from carbonnode.node.history import Block, History, events_of
 from carbonnode.node.intake import Intake
 from carbonnode.node.logs import Logger
+from carbonnode.node.membership import Membership
 from carbonnode.node.mempool import Entry, Mempool
 from carbonnode.node.metrics import NodeMetrics
 from carbonnode.node.organisations import Organisations
@@ -119,6 +120,8 @@ class ValidatorNode:
         self.evidence_seen: list[Evidence] = []
         self.upcoming: EpochConfig | None = None
         self.tip_epoch: EpochConfig
+        self.membership: Membership | None = None
+        """Hears of every change of the voting set."""
         self.market_offset_ms = 0
         self.changes = ChangeFile(stores.directory)
         self.arrivals = ArrivalLog(stores.directory / "arrivals")
@@ -156,7 +159,9 @@ class ValidatorNode:
         stable = stable_state(blocks)
         # A chain has grown here, yet nothing remembers what this key voted: the journal was lost or set aside (`verify-store --repair`).
         # So it does where blocks are gone too: the mark lies with the keys.
-        lost = not votes and (blocks.height > 0 or self.stores.voted.exists())
+        # Who joined just now has nothing to remember.
+        member_before = 0 < epoch.first_height <= blocks.height and epoch.validators.index_of(around.signer.public_key) is not None
+        lost = not votes and (member_before or self.stores.voted.exists())
         self.replica = Replica.restore(
             signer=around.signer, chain_id=self.chain_id, epoch=epoch, stable=stable, journal=votes, next_epoch=self.upcoming, lost_votes=lost
         )
@@ -263,6 +268,8 @@ class ValidatorNode:
             if primary != self.around.config.node.name:
                 self._hand_over(primary, late)
             self._follow()
+            if self.membership is not None and self.tips and not self.syncer.active and max(self.tips.values()) <= self.stores.blocks.height:
+                self.membership.caught_up()
 
     def _hand_over(self, peer: str, transactions: list[Transaction]) -> None:
         for start in range(0, len(transactions), RELAY_CHUNK):
@@ -359,9 +366,16 @@ class ValidatorNode:
             "view entered", epoch=epoch, view=view, primary=self.driver.epoch.validators[primary].name, waiting=state.waiting_requests, pool=len(self.pool)
         )
 
+    def view_doubted(self, epoch: int, view: int, primary: int, *, left: bool) -> None:
+        """`driver.Observer`"""
+        name = self.driver.epoch.validators[primary].name
+        self.around.log.info("view left" if left else "primary suspected", epoch=epoch, view=view, primary=name)
+
     def epoch_entered(self, config: EpochConfig, index: int | None) -> None:
         """`driver.Observer`"""
         self.upcoming = None
+        if self.membership is not None:
+            self.membership.entered(config)
         # The replica's indices changed with the epoch: tell it again who is away.
         for name in self._unreachable:
             self.driver.peer_reachable(name, reachable=False)
@@ -439,6 +453,8 @@ class ValidatorNode:
         outcome = block.outcome
         if outcome.next_epoch is not None:
             self.upcoming = self._fixed(epoch_config(outcome.next_epoch), outcome.header.height)
+            if self.membership is not None:
+                self.membership.decided(self.upcoming)
         if self.upcoming is not None and self.upcoming.first_height <= block.height + 1:
             self.tip_epoch = self.upcoming
         header = outcome.header
@@ -473,8 +489,9 @@ class ValidatorNode:
 
     def sync_peers(self, height: int) -> list[str]:
         """`sync.SyncHost`: those who said that they hold `height` first, then those of whom nothing is known."""
-        known = [name for name in self.driver.others if self.tips.get(name, -1) >= height]
-        return known or list(self.driver.others)
+        # The set that this node knows may be long gone: others that are linked and have a validator's role may hold the blocks as well.
+        peers = [*self.driver.others, *sorted(self._followers.difference(self.driver.others))]
+        return [name for name in peers if self.tips.get(name, -1) >= height] or peers
 
     def validators_at(self, height: int) -> ValidatorSet:
         """`sync.SyncHost`"""

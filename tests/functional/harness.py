@@ -251,7 +251,7 @@ class ToyNetwork:
         electorate = tuple(Validator(name, role, keys[name][0].public_key, keys[name][1].public_key) for name, role, _ in voters)
         self.genesis = Genesis(
             network="toy", time_ms=now_ms, validators=electorate, ca_roots=(authority.certificate_pem.decode(),),
-            contracts=(ContractSource("identity", IDENTITY), ContractSource("toy", TOY), *contracts), calls=(Call("toy", "start", (BANK.public_key, SUPPLY)),),
+            contracts=(*self.base_contracts(), *contracts), calls=self.genesis_calls(),
             parameters=parameters, test_clock=True,
         )
         ports = free_ports(2 * len(members))
@@ -272,7 +272,7 @@ class ToyNetwork:
         handle = self.nodes[name]
         peers = tuple(
             PeerSection(name=v.name, host=HOST, port=self._dialled(name, v.name), transport_key=v.transport_key.hex())
-            for v in self.genesis.validators.validators if v.name != name
+            for v in self.dialled_by(name) if v.name != name
         )
         config = NodeConfig(
             node=NodeSection(name=name, role=role, log_level="debug", record=bool(os.environ.get("CARBONNODE_TEST_RECORD"))),
@@ -282,6 +282,18 @@ class ToyNetwork:
             storage=self._storage,
         )
         handle.directory.create(config, self.genesis.to_json(), certificate)
+
+    def base_contracts(self) -> tuple[ContractSource, ...]:
+        """What every network of this kind has installed."""
+        return ContractSource("identity", IDENTITY), ContractSource("toy", TOY)
+
+    def genesis_calls(self) -> tuple[Call, ...]:
+        """The calls of block 0."""
+        return (Call("toy", "start", (BANK.public_key, SUPPLY)),)
+
+    def dialled_by(self, name: str) -> Sequence[Validator]:  # noqa: ARG002 - other networks choose by the name
+        """Whom a node dials, itself perhaps among them."""
+        return self.genesis.validators.validators
 
     def _dialled(self, source: str, target: str) -> int:
         """The port at which one node dials another."""

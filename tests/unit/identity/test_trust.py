@@ -161,6 +161,23 @@ def test_the_validator_set_binds_role_name_and_key(authority: CertificateAuthori
     assert _refusal(store, authority.issue(msgspec.structs.replace(REQUEST, transport_key=thief)), key=thief) == IdentityCode.WRONG_KEY
 
 
+def test_keys_of_the_sets_before_and_after_are_admitted_beside(authority: CertificateAuthority, store: TrustStore) -> None:
+    rotated = KeySigner(b"\x08" * 32).public_key
+    certificate = authority.issue(msgspec.structs.replace(REQUEST, transport_key=rotated))
+    store.set_validators([MEMBER])
+    assert _refusal(store, certificate, key=rotated) == IdentityCode.WRONG_KEY
+    store.set_validators([MEMBER], also=[Validator(MEMBER.name, MEMBER.role, MEMBER.consensus_key, rotated)])
+    assert store.verify(certificate, rotated, NOW).transport_key == rotated
+    assert store.verify(authority.issue(REQUEST), KEY, NOW).name == "super-1"
+
+
+def test_a_node_behind_the_chain_admits_keys_that_rotated_since(authority: CertificateAuthority, store: TrustStore) -> None:
+    rotated = KeySigner(b"\x08" * 32).public_key
+    certificate = authority.issue(msgspec.structs.replace(REQUEST, transport_key=rotated))
+    store.set_validators([MEMBER], names_bind=False)
+    assert store.verify(certificate, rotated, NOW).name == "super-1"
+
+
 def test_an_intermediate_authority_is_followed(authority: CertificateAuthority, store: TrustStore) -> None:
     below = authority.issue_intermediate("Registration", Ed25519PrivateKey.generate(), NOW - DAY, NOW + DAY)
     leaf = below.issue(REQUEST)

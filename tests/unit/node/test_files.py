@@ -16,8 +16,7 @@ from carbonnode.node.changes import ChangeFile
 from carbonnode.node.config import NodeConfig, NodeSection
 from carbonnode.node.directory import NodeDirectory
 from carbonnode.node.logs import LogFile, make_logger
-from carbonnode.node.startup import check_membership
-from tests.unit.node.chain_kit import SIGNERS, Chain, make_genesis
+from tests.unit.node.chain_kit import Chain, make_genesis
 
 
 def test_every_log_line_is_one_json_object_with_bytes_as_hex(tmp_path: Path) -> None:
@@ -156,16 +155,3 @@ def test_what_is_missing_is_named_with_the_remedy(tmp_path: Path, monkeypatch: p
     directory.genesis_path.unlink()
     with pytest.raises(ConfigError, match=r"genesis\.json is missing"):
         directory.genesis()
-
-
-def test_a_directory_of_another_validator_is_refused() -> None:
-    genesis = make_genesis()
-    config = NodeConfig(node=NodeSection(name="super-1", role="super"))
-    check_membership(config, genesis, SIGNERS[0].public_key, bytes([101]) * 32)
-    for role, consensus, transport, what in (
-        ("coordination", SIGNERS[0].public_key, bytes([101]) * 32, "role"),
-        ("super", SIGNERS[1].public_key, bytes([101]) * 32, "consensus key"),
-        ("super", SIGNERS[0].public_key, bytes([102]) * 32, "transport key"),
-    ):
-        with pytest.raises(ConfigError, match=what):
-            check_membership(NodeConfig(node=NodeSection(name="super-1", role=role)), genesis, consensus, transport)
