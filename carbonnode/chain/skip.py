@@ -1,7 +1,7 @@
 """Skip votes: validators whose executor dies of the same transaction say so; a quorum of them orders to abort it instead (design, section 5).
 
 The order speaks of a height whose batch is fixed already, so no batch can carry it. It needs no agreement of its own: every validator signs at most
-one CHECKPOINT a height, so at most one outcome of the height can be certified; the order only tells honest validators which one (docs/adr).
+one CHECKPOINT a height, so at most one outcome of the height can be certified; the order only tells honest validators which one (docs/adr/0015).
 """
 
 from carbonnode.chain.batch import SkipOrder

@@ -51,7 +51,7 @@ def changed_set(members: Members, changes: object, profile: str) -> Members:
 
 
 def check_step(before: Members, after: Members) -> None:
-    """Bound a change from one epoch to the next (docs/adr: at most f newcomers and f leavers). Raises `NotApplicable` or `TooMuchAtOnce`.
+    """Bound a change from one epoch to the next (docs/adr/0018). Raises `NotApplicable` or `TooMuchAtOnce`.
 
     A newcomer is whoever signs with a key that the old set doesn't have: should none of them be ready, the others are still a quorum.
     """

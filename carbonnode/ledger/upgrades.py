@@ -1,4 +1,4 @@
-"""Contract code by vote: what a decision installs, whether it may, and how it takes effect (docs/adr: code by vote).
+"""Contract code by vote: what a decision installs, whether it may, and how it takes effect (docs/adr/0017).
 
 An upgrade runs the new source's `migrate(old_version)`, an installation its `@init`; a hook that fails, or an invariant that doesn't hold after it,
 leaves the old code in place. A rollback brings the source of an earlier version back under a new number and runs no hook.
