@@ -8,12 +8,15 @@ import pytest
 from carbonnode.chain.batch import Batch
 from carbonnode.chain.certificate import Certificate
 from carbonnode.chain.codec import decode, encode
+from carbonnode.chain.header import Header
 from carbonnode.chain.memory_kv import MemoryKV
+from carbonnode.chain.service import ServiceRefusal
 from carbonnode.chain.transaction import Transaction
 from carbonnode.chain.validators import ValidatorSet
 from carbonnode.errors import InvariantViolation, RemoteError, StorageError
 from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.node.bodies import Body, BodyStore
+from carbonnode.node.history import History
 from carbonnode.node.pipeline import FinalBlock, Pipeline
 from carbonnode.node.skips import SkipDesk
 from carbonnode.node.startup import align_stores, split_journal, stable_state
@@ -286,3 +289,77 @@ async def test_a_paused_pipeline_finishes_what_is_certified_and_forgets_the_rest
     await node.pipeline.stop()
 
 
+
+
+class FakeTransfer:
+    """`sync.Transfer` that puts another chain's state and blocks in place, as an install does."""
+
+    def __init__(self, host: "Host", height: int) -> None:
+        self.host, self.height = host, height
+        self.asked: list[tuple[int, int]] = []
+
+    async def run(self, height: int, target: int) -> bool:
+        self.asked.append((height, target))
+        node, chain = self.host.node, self.host.node.chain
+        for at in range(height + 1, self.height + 1):
+            stored = chain.blocks.block(at)
+            node.executor.ledger.execute(at, Batch.decode(stored.batch), stored.transactions)
+            node.executor.ledger.finalise(at)
+        certificate = chain.blocks.certificate(self.height)
+        assert certificate is not None
+        node.blocks.install(chain.blocks.header(self.height), certificate, [])
+        return True
+
+
+async def test_a_node_far_behind_begins_with_a_snapshot_then_follows_blocks() -> None:
+    chain = Chain()
+    for _ in range(20):
+        chain.grow(chain.note())
+    node = await Node(chain).open()
+    host = Host(node)
+    host.peers = {"honest": lambda wanted: serve_blocks(chain.blocks, wanted)}
+    transfer = host.syncer.transfer = FakeTransfer(host, 15)
+    host.syncer.want(20)
+    assert await asyncio.wait_for(host.done, 20) == 20
+    assert transfer.asked == [(0, 20)]
+    assert host.syncer.blocks_applied == 5
+    assert (node.blocks.base, node.blocks.first, node.blocks.height) == (15, 16, 20)
+    # It serves what it has, and nothing that would look like a chain with holes.
+    assert serve_blocks(node.blocks, FetchBlocks(15, 3, 10**6)).items == ()
+    assert len(serve_blocks(node.blocks, FetchBlocks(16, 3, 10**6)).items) == 3
+    history = History(node.blocks)
+    assert history.header(15).height == 15
+    with pytest.raises(ServiceRefusal, match="from 16 on") as refused:
+        history.block(15)
+    assert refused.value.code == "pruned"
+    with pytest.raises(ServiceRefusal):
+        history.events(3, 20)
+    assert len(history.events(16, 20)) == 5
+    await node.pipeline.stop()
+    assert node.faults == []
+
+
+async def test_a_snapshot_is_frozen_where_it_is_due_with_the_block_on_disk() -> None:
+    chain = Chain()
+    node = await Node(chain).open()
+    frozen: list[tuple[int, int]] = []
+
+    class Maker:
+        def due(self, height: int) -> bool:
+            return height % 2 == 0
+
+        async def begin(self, header: Header, certificate: Certificate) -> None:
+            assert certificate.height == header.height
+            frozen.append((header.height, node.executor.ledger.status().durable))
+
+    node.pipeline.snapshots = Maker()
+    for _ in range(5):
+        tx = chain.note()
+        final = chain.grow(tx)
+        node.order(final.height, final.batch, tx)
+        await node.until(lambda: len(node.executed) == chain.blocks.height)
+        assert final.stored.certificate is not None
+        node.pipeline.finalise(final.height, final.stored.certificate)
+    await node.until(lambda: len(node.final) == 5)
+    await node.pipeline.stop()
+    assert frozen == [(2, 2), (4, 4)]

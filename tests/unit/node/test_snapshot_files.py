@@ -3,16 +3,22 @@
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from carbonnode.chain.certificate import Certificate, sign_checkpoint
 from carbonnode.chain.codec import decode, encode
 from carbonnode.chain.memory_kv import MemoryKV
+from carbonnode.chain.proof import ValidatorChange
+from carbonnode.chain.signing import KeySigner
+from carbonnode.chain.validators import Validator, ValidatorSet
 from carbonnode.errors import DiskFull, InvalidBlock, InvariantViolation
 from carbonnode.ledger import layout
 from carbonnode.ledger.snapshot import (
     Chunk,
     ChunkRef,
     Manifest,
+    SnapshotProof,
     check_chunk,
     chunk_of,
     encode_chunk,
@@ -173,6 +179,30 @@ def test_who_certified_decides(tmp_path: Path) -> None:
     with pytest.raises(InvalidBlock, match="another chain"):
         verify_snapshot(make_proof(tip, good, ()), Chain(genesis=type(chain.genesis)(
             network="other", time_ms=1, validators=chain.genesis.validators.validators, ca_roots=(), contracts=())).genesis)
+
+
+def test_validators_that_changed_since_genesis_certify_only_with_the_change(tmp_path: Path) -> None:
+    chain = grown()
+    raw = write(chain, tmp_path)
+    chain_id = chain.genesis.chain_id
+    old, keys = chain.genesis.validators, [KeySigner(bytes([number + 50]) * 32) for number in range(4)]
+    new = ValidatorSet(tuple(Validator(f"n{number}", "super", key.public_key, bytes([number]) * 32) for number, key in enumerate(keys)), "pbft")
+    announcing = msgspec.structs.replace(chain.executor.header, height=2, next_validators_hash=new.hash)
+    votes = tuple((index, sign_checkpoint(KeySigner(bytes([index + 1]) * 32), chain_id, 0, 2, announcing.hash)) for index in range(3))
+    change = ValidatorChange(announcing.encoded, Certificate(0, 2, announcing.hash, votes), new.validators)
+    header = msgspec.structs.replace(chain.executor.header, epoch=1, validators_hash=new.hash, next_validators_hash=new.hash)
+    votes = tuple((index, sign_checkpoint(keys[index], chain_id, 1, header.height, header.hash)) for index in range(3))
+    certificate = Certificate(1, header.height, header.hash, votes)
+    manifest = encode(Manifest(1, header.encoded, raw.chunks))
+    proof = decode(encode(make_proof(manifest, certificate, (change,))), SnapshotProof)
+    verified = verify_snapshot(proof, chain.genesis)
+    assert verified.changes == (change,)
+    assert verified.validators.hash == new.hash != old.hash
+    with pytest.raises(InvalidBlock, match="another validator set"):
+        verify_snapshot(make_proof(manifest, certificate, ()), chain.genesis)
+    forged = ValidatorChange(change.header, change.certificate, old.validators)
+    with pytest.raises(InvalidBlock, match="announces another validator set"):
+        verify_snapshot(make_proof(manifest, certificate, (forged,)), chain.genesis)
 
 
 def test_directories_are_complete_or_not_there_and_only_two_stay(tmp_path: Path) -> None:
