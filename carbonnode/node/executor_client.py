@@ -48,6 +48,8 @@ BUSY_S: Final = 0.5
 """Blocks executed less than this ago make views wait their turn."""
 VIEW_SHARE: Final = 0.1
 """The share of the executor's time that views may take while blocks execute."""
+PROOF_BLOCKS_BUSY: Final = 16
+"""While blocks execute, a state proof reaches back no further: the tree of an older height takes too long to rebuild (docs/adr/0018)."""
 VIEW_GAS_BUSY: Final = 1_700_000
 VIEW_GAS_IDLE: Final = 10_000_000
 """Gas of one view, about 50 and 300 ms: a longer one would hold up a block."""
@@ -512,7 +514,11 @@ class ExecutorClient:
         return result, busy
 
     async def prove(self, key: bytes, height: int | None = None) -> StateProof:
-        """A proof of a state key at a certified height. Raises as `query` does."""
+        """A proof of a state key at a certified height. Raises as `query` does; `busy` too for an old height while blocks execute."""
+        busy = asyncio.get_running_loop().time() - self._last_execute < BUSY_S
+        if busy and height is not None and height < self._finalised - PROOF_BLOCKS_BUSY:
+            text = f"a state proof at height {height} takes too long while blocks are executed: ask for one of the last {PROOF_BLOCKS_BUSY}, or again later"
+            raise RemoteError(text, code="busy")
         result, _ = await self._paced(lambda _: protocol.Prove(key, height))
         return _decoded(result, StateProof)
 

@@ -23,7 +23,9 @@ from carbonnode.node.ports import ExecutorPort, Fatal
 from carbonnode.node.skips import SkipDesk
 from carbonnode.storage.blocks import BlockStore, StoredBlock
 
-SYNC_EVERY_BLOCKS = 32
+SYNC_EVERY_BLOCKS = 16
+"""Blocks between syncs of the block store and flushes of the state. Measured at 500 transactions a block: 32 stall the executor for 130 to 160 ms at a time,
+16 for 60 to 70, and cost the same per block (4 to 5 ms); 8 stall no shorter and cost 7 ms."""
 DISK_RETRY_S = 0.5
 DEADLY_RETRY_S, DEADLY_RETRY_MOST_S = 2.0, 30.0
 """How long a block that kills the executor waits for a skip order before it is tried again as it is: the cause may have been this machine's."""

@@ -14,7 +14,7 @@ import pytest
 from carbonnode.chain.genesis import ContractSource
 from carbonnode.errors import ConfigError, InvalidBlock, InvariantViolation, RemoteError, StorageError
 from carbonnode.ledger.tree_proof import verify_state_proof
-from carbonnode.node.executor_client import MAX_DEATHS, MAX_QUEUED_VIEWS, ExecutorClient, ExecutorOptions
+from carbonnode.node.executor_client import BUSY_S, MAX_DEATHS, MAX_QUEUED_VIEWS, PROOF_BLOCKS_BUSY, ExecutorClient, ExecutorOptions
 from carbonnode.storage import leveldb
 from carbonnode.vm.keys import storage_key
 from tests.unit.ledger.toy import Chain, genesis
@@ -34,8 +34,9 @@ async def running(path: Path, chain: Chain, flush_blocks: int = 4) -> AsyncItera
         await client.close()
 
 
-async def advance(client: ExecutorClient, chain: Chain, blocks: int, *, kill_at: int = -1, when: str = "") -> None:
-    """Execute blocks here and there; they must agree."""
+async def advance(client: ExecutorClient, chain: Chain, blocks: int, *, kill_at: int = -1, when: str = "") -> dict[int, bytes]:
+    """Execute blocks here and there; they must agree. State roots by height."""
+    roots = {}
     for number in range(blocks):
         transactions = [chain.tx("pay", "bank", f"a{index}", 1 + number) for index in range(3)]
         expected = chain.block(*transactions)
@@ -51,8 +52,10 @@ async def advance(client: ExecutorClient, chain: Chain, blocks: int, *, kill_at:
         if number == kill_at and when == "executed":
             client.kill()
         await client.finalise(height)
+        roots[height] = expected.header.state_root
         if number == kill_at and when == "finalised":
             client.kill()
+    return roots
 
 
 @pytest.mark.asyncio
@@ -199,6 +202,19 @@ async def test_views_are_bounded_in_number_and_in_gas_while_blocks_execute(tmp_p
         refused = [answer for answer in answers if isinstance(answer, RemoteError)]
         assert len(refused) == 5
         assert all(error.code == "busy" for error in refused)
+
+
+@pytest.mark.asyncio
+async def test_proofs_of_old_heights_wait_until_blocks_leave_time(tmp_path: Path) -> None:
+    chain, key = Chain(), storage_key("toy", "balances", ("a1",))
+    async with running(tmp_path / "state", chain) as client:
+        roots = await advance(client, chain, PROOF_BLOCKS_BUSY + 3)
+        assert verify_state_proof(await client.prove(key, 5), roots[5])[0]
+        with pytest.raises(RemoteError, match="takes too long while blocks are executed") as caught:
+            await client.prove(key, 2)
+        assert caught.value.code == "busy"
+        await asyncio.sleep(BUSY_S)
+        assert verify_state_proof(await client.prove(key, 2), roots[2])[0]
 
 
 @pytest.mark.asyncio
