@@ -49,7 +49,7 @@ BUSY_S: Final = 0.5
 VIEW_SHARE: Final = 0.1
 """The share of the executor's time that views may take while blocks execute."""
 PROOF_BLOCKS_BUSY: Final = 16
-"""While blocks execute, a state proof reaches back no further: the tree of an older height takes too long to rebuild (docs/adr/0018)."""
+"""While blocks execute, a state proof reaches back no further: the tree of an older height takes too long to rebuild (docs/adr/0020)."""
 VIEW_GAS_BUSY: Final = 1_700_000
 VIEW_GAS_IDLE: Final = 10_000_000
 """Gas of one view, about 50 and 300 ms: a longer one would hold up a block."""
