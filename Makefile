@@ -12,10 +12,10 @@ JOBS ?= 2
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup devnet demo stop status clean test unit functional check types lint arch sim seeds bench bench-vm fuzz gas interop soak wheel lock trace
+.PHONY: help setup devnet demo stop status clean test unit functional check types lint arch sim seeds bench bench-vm fuzz gas interop soak wheel lock trace bench-consensus failover fire
 
 help: ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 setup: ## creates .venv from the hashed lock (CPython 3.11 or 3.12)
 	@sh scripts/setup-env $(VENV)
@@ -71,6 +71,12 @@ bench: setup ## throughput, latency, fail-over; writes build/bench.json (QUICK=1
 bench-vm: setup ## speed of the contract VM, and of a block of 500 with its state tree; writes build/bench-vm.json
 	@$(PY) scripts/bench_vm.py
 
+bench-consensus: setup ## messages, bytes, CPU and latency of agreement for 4 to 100 validators, in the simulator (QUICK=1: to 16)
+	@$(PY) scripts/bench_consensus.py
+
+failover: setup ## 50 kills of the primary at half of peak load (RATE, default 750), and what the tail consists of
+	@$(PY) scripts/failover.py
+
 gas: setup ## nanoseconds per gas of every operation and of programs made to cheat; fails beyond 3 times the median
 	@$(PY) scripts/calibrate_gas.py
 
@@ -79,6 +85,9 @@ fuzz: setup ## generated contracts in two processes with different hash seeds, e
 
 interop: setup ## a js-libp2p client against a node (needs npm)
 	@$(PY) -m pytest -m interop tests/interop $(PYTEST_ARGS)
+
+fire: setup ## real nodes under fire for long: minutes of SIGSTOP, 200 random crash points, network namespaces (root)
+	@$(PY) -m pytest -m soak -x tests/functional/fire_long_test.py tests/functional/fire_netns_test.py $(PYTEST_ARGS)
 
 soak: setup ## the market year again and again while validators are killed
 	@$(PY) scripts/soak.py

@@ -96,11 +96,11 @@ class Bench:
         console.print(describe(result))
         return result
 
-    async def failovers(self, rate: float, kills: int) -> list[Failover]:
-        """Kill the primary `kills` times at this rate; each comes back before the next."""
+    async def failovers(self, rate: float, kills: int) -> list[tuple[str, Failover]]:
+        """Kill the primary `kills` times at this rate; each comes back before the next. Who was killed, and what it took."""
         load = Load(self.network.urls)
         watchers = [asyncio.create_task(load.watch(i)) for i in range(len(self.network.urls))]
-        found: list[Failover] = []
+        found: list[tuple[str, Failover]] = []
 
         async def restart(index: int) -> None:
             self.network.restart(self.network.names[index])
@@ -111,7 +111,7 @@ class Bench:
             await asyncio.sleep(5.0)
             failover, victim = await measure_kill(load, self.network.pids, self.network.names)
             console.print(f"  kill {kill + 1}/{kills}: {self.network.names[victim]} at height {failover.height}: {failover.ms:.0f} ms")
-            found.append(failover)
+            found.append((self.network.names[victim], failover))
             await asyncio.sleep(2.0)
             await rejoin(load, victim, restart)
             sender.cancel()
@@ -176,7 +176,7 @@ async def measure(bench: Bench, progress: Callable[[str], None]) -> dict[str, ob
     cpu = {name: median(c[name] for c in bench.cpu) for name in bench.cpu[0]}
     kills = setting("FAILOVER", 2 if quick else 10)
     progress(f"{kills} kills of the primary at {rate / 2:.0f}/s")
-    failovers = await bench.failovers(rate / 2, kills) if kills else []
+    failovers = [failover for _, failover in await bench.failovers(rate / 2, kills)] if kills else []
     calm_s = setting("CALM", 0 if quick else 600)
     calm = [await bench.run(rate / 2, 100.0) for _ in range(calm_s // 100)]
     await settle_down(3.0)

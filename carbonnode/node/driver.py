@@ -14,7 +14,7 @@ from carbonnode.consensus import actions as act
 from carbonnode.consensus import events as ev
 from carbonnode.consensus.config import EpochConfig
 from carbonnode.consensus.evidence import Evidence
-from carbonnode.consensus.messages import Message, encode_message
+from carbonnode.consensus.messages import Message, Suspect, ViewChange, encode_message
 from carbonnode.errors import InvariantViolation
 from carbonnode.ledger.results import ExecutedBlock, NextEpoch
 from carbonnode.network import Channel
@@ -46,6 +46,10 @@ class Observer(Protocol):
 
     def view_entered(self, epoch: int, view: int, primary: int) -> None:
         """A view began."""
+        ...
+
+    def view_doubted(self, epoch: int, view: int, primary: int, *, left: bool) -> None:
+        """This replica asks for the end of `view`; `left`: it has left it, with the views below."""
         ...
 
     def epoch_entered(self, config: EpochConfig, index: int | None) -> None:
@@ -128,6 +132,7 @@ class Driver:
         """Whether this node votes in the current epoch."""
         self.steps = 0
         self._job_due = False
+        self._doubted = (-1, -1, False)
         self._handlers: dict[type[act.AnyAction], Callable[[Any], None]] = {
             act.Persist: self._persist,
             act.Broadcast: self._broadcast,
@@ -252,9 +257,20 @@ class Driver:
         self.persister.persist(action)
 
     def _broadcast(self, action: act.Broadcast) -> None:
+        if isinstance(action.message, Suspect | ViewChange):
+            self._tell_doubt(action.message)
         self._crash.reach("send.before")
         self._sender.broadcast(Channel.CONSENSUS, encode_message(action.message), self._others)
         self._crash.reach("send.after")
+
+    def _tell_doubt(self, message: Suspect | ViewChange) -> None:
+        """Tell of this replica's own mistrust, once a view though it is said again and again."""
+        left = isinstance(message, ViewChange)
+        view = message.view - 1 if left else message.view
+        said = (message.epoch, view, left)
+        if message.signer == self._peers.get(self._name) and said != self._doubted:
+            self._doubted = said
+            self._observer.view_doubted(message.epoch, view, self.epoch.validators.primary(view), left=left)
 
     def _send(self, action: act.Send) -> None:
         name = self.epoch.validators[action.to].name

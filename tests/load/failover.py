@@ -15,10 +15,15 @@ WAIT_S = 60.0
 
 @dataclass(frozen=True)
 class Failover:
-    """One kill: time in ms to the first block after it that every remaining validator holds certified, and the height it happened at."""
+    """One kill: time in ms to the first block after it that every remaining validator holds certified, and the height it happened at.
+
+    `at_ms` is when (ms since 1970), `view` the one that the victim led.
+    """
 
     ms: float
     height: int
+    at_ms: float
+    view: int
 
 
 async def measure_kill(load: Load, pids: list[int], names: list[str]) -> tuple[Failover, int]:
@@ -28,7 +33,7 @@ async def measure_kill(load: Load, pids: list[int], names: list[str]) -> tuple[F
     load.down.add(victim)
     others = [i for i in range(len(names)) if i != victim]
     os.kill(pids[victim], signal.SIGKILL)
-    killed = time.monotonic()
+    killed, at_ms = time.monotonic(), time.time() * 1000
     # A block that was certified by messages under way at the kill isn't the fail-over: the first block proposed in a later view is what counts.
     view = int(str(status["view"]))
     while time.monotonic() - killed < WAIT_S:
@@ -42,7 +47,7 @@ async def measure_kill(load: Load, pids: list[int], names: list[str]) -> tuple[F
     while time.monotonic() - killed < WAIT_S:
         heights = [int(str((await load.status(i))["height"])) for i in others]
         if min(heights) > height:
-            return Failover((time.monotonic() - killed) * 1000, height + 1), victim
+            return Failover((time.monotonic() - killed) * 1000, height + 1, at_ms, view), victim
         await asyncio.sleep(POLL_S / 5)
     raise TimeoutError(f"no block within {WAIT_S} s of killing {names[victim]}")
 
