@@ -117,9 +117,9 @@ class Dialer:
             stream = await trio.open_tcp_stream(peer.host, peer.port)
         except OSError as error:
             raise DialFailed("refused" if was_refused(error) else "unreachable") from error
-        raw = RawConnection(BufferedTCP(stream), initiator=True)
         upgraded = False
         try:
+            raw = RawConnection(BufferedTCP(stream), initiator=True)
             conn: SwarmConn = await self._swarm.upgrade_outbound_raw_conn(raw, ID.from_base58(peer_id_text(peer.transport_key)))
             upgraded = True
         except Exception as error:

@@ -16,14 +16,17 @@ _YIELD_EVERY = 32
 
 
 class BufferedTCP(ReadWriteCloser):  # type: ignore[misc]
-    """One reader and one writer at a time, as everywhere in libp2p's stack."""
+    """One reader and one writer at a time, as everywhere in libp2p's stack. Raises `ConnectionClosedError` if the other side is gone already."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._buffer = b""
         self._at = 0
         self._writes = 0
-        peer = stream.socket.getpeername()
+        try:
+            peer = stream.socket.getpeername()
+        except OSError as error:  # it was connected a moment ago: the other side was killed meanwhile
+            raise ConnectionClosedError(f"the connection was gone before it could be used: {error}", transport="tcp") from error
         self._remote = (str(peer[0]), int(peer[1]))
 
     async def read(self, n: int | None = None) -> bytes:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import socket
 import struct
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -12,7 +13,7 @@ import pytest
 import pytest_asyncio
 from libp2p.exceptions import BaseLibp2pError
 
-from carbonnode.network import Channel, Limits, Network, RefusalCode
+from carbonnode.network import Channel, Limits, Network, PeerAddress, RefusalCode
 from carbonnode.network.doorman import PROTOCOLS
 from carbonnode.network.handshake import refusal_frame
 from carbonnode.network.wire import FrameKind, encode_frame, frame_header
@@ -225,6 +226,33 @@ async def test_a_dialler_that_refuses_after_the_welcome_is_no_rogue(town: Town) 
         await rogue.join()
 
     assert not (await asyncio.to_thread(run_rogue, latecomer, seen.target, again)).refused
+
+
+async def test_a_peer_that_resets_every_connection_is_dialled_again(town: Town) -> None:
+    """A node that is killed between our connect and our first byte: the network thread once died of it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.1)
+        ended = threading.Event()
+
+        def reset_all() -> None:
+            while not ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    connection, _ = server.accept()
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    connection.close()
+
+        resetting = asyncio.create_task(asyncio.to_thread(reset_all))
+        peer = Member(town, "b")
+        address = PeerAddress(name="b", host="127.0.0.1", port=server.getsockname()[1], transport_key=peer.key)
+        member = Member(town, "a")
+        a, on_a = await town.start(member, peers=(address,), redial_base_ms=5, redial_max_ms=10)
+        try:
+            await _eventually(lambda: a.counters.dials_failed >= 100)
+        finally:
+            ended.set()
+            await resetting
+    await town.start(peer, peers=(address_of(member, a),))
+    await on_a.until(lambda: "b" in on_a.up)
 
 
 async def test_a_second_handshake_stream_closes_the_connection(town: Town) -> None:
