@@ -1,6 +1,6 @@
 """`carbonnode rollback`: one stopped node's data back at an earlier certified height, from where it follows its peers again.
 
-By undo records where they reach, else from the newest verified snapshot below that height (or genesis) and the blocks above it. The vote journal is set
+By undo records where the state is sound and they reach, else from the newest verified snapshot below that height (or genesis) and the blocks above it. The vote journal is set
 aside: the node abstains until nothing it may have promised can be contradicted.
 """
 
@@ -12,6 +12,7 @@ from carbonnode.chain.batch import Batch
 from carbonnode.chain.codec import decode
 from carbonnode.chain.genesis import Genesis
 from carbonnode.errors import CarbonnodeError, ConfigError, StorageError
+from carbonnode.ledger.check import rebuilt_root
 from carbonnode.ledger.executor import BlockExecutor
 from carbonnode.ledger.rollback import roll_back
 from carbonnode.ledger.snapshot import MAX_PROOF_BYTES, SnapshotProof, verify_snapshot
@@ -47,8 +48,8 @@ def roll_back_node(path: Path, genesis: Genesis, height: int) -> RollbackReport:
         with LevelKV.open(data.blocks) as kv:
             blocks = BlockStore(kv)
             before = blocks.height
-            if not max(blocks.base, 0) <= height < before:
-                raise ConfigError(f"--to-height {height}: this node has the heights {blocks.base} to {before}: choose one of them below the last")
+            if not blocks.base <= height <= before:
+                raise ConfigError(f"--to-height {height}: this node has the heights {blocks.base} to {before}: choose one of them")
             blocks.verify_chain()
             header = blocks.header(height)
             by, replayed = _state(data, genesis, blocks, height)
@@ -64,19 +65,24 @@ def roll_back_node(path: Path, genesis: Genesis, height: int) -> RollbackReport:
 
 
 def _state(data: DataDirectory, genesis: Genesis, blocks: BlockStore, height: int) -> tuple[str, int]:
+    """By what the state got to `height`, and how many blocks were executed again for it."""
     window = genesis.parameters.validity_blocks
-    with LevelKV.open(data.state) as kv:
-        executor = BlockExecutor(kv, genesis)
-        window = executor.epochs()[0].parameters.validity_blocks
-        ids = {at: b"".join(found) for at, found in blocks.ids_between(height - window, height).items()}
-        try:
+    try:
+        with LevelKV.open(data.state) as kv:
+            executor = BlockExecutor(kv, genesis)
+            if rebuilt_root(kv) != executor.status().state_root:
+                raise StorageError(f"{data.state}: its leaves don't give its root", code="corrupt")
+            window = executor.epochs()[0].parameters.validity_blocks
+            if executor.height == height == blocks.height:
+                raise ConfigError(f"--to-height {height}: the node is at that height and its state is sound: nothing is to be done")
+            ids = {at: b"".join(found) for at, found in blocks.ids_between(height - window, height).items()}
             roll_back(kv, height, ids)
-        except StorageError as error:
-            if error.code != "pruned":
-                raise
-        else:
-            return "undo", 0
-    return _rebuilt(data, genesis, blocks, height, window)
+    except StorageError as error:
+        # Pruned, or damaged: then from what lies beside it.
+        if error.code == "locked":
+            raise
+        return _rebuilt(data, genesis, blocks, height, window)
+    return "undo", 0
 
 
 def _rebuilt(data: DataDirectory, genesis: Genesis, blocks: BlockStore, height: int, window: int) -> tuple[str, int]:
@@ -112,7 +118,8 @@ def _from_snapshot(data: DataDirectory, genesis: Genesis, kv: LevelKV, height: i
 def _replay(executor: BlockExecutor, blocks: BlockStore, height: int) -> None:
     for at in range(executor.height + 1, height + 1):
         stored = blocks.block(at)
-        if executor.execute(at, Batch.decode(stored.batch), stored.transactions).header_hash != stored.header_hash:
+        outcome = executor.execute(at, Batch.decode(stored.batch), stored.transactions, stored.header.skip_orders)
+        if outcome.header_hash != stored.header_hash:
             raise StorageError(f"executing stored block {at} again gives another header: run `carbonnode verify-store`", code="replay")
         executor.finalise(at)
     executor.flush()

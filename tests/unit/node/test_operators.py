@@ -142,6 +142,34 @@ def test_rollback_takes_the_nearest_snapshot_below(node: NodeDirectory, capsys: 
         assert executor.execute(BLOCKS + 6, chain.batch([old]), [old]).kept == ()
 
 
+@pytest.mark.parametrize("damage", ["leaf", "manifest"])
+def test_a_damaged_state_goes_back_to_the_last_verified_snapshot(node: NodeDirectory, capsys: pytest.CaptureFixture[str], damage: str) -> None:
+    assert command(capsys, "snapshot", "create", "--dir", node.path)[0] == 0
+    grow(node.data_path, BLOCKS + 4)
+    before = standing(node.data_path)
+    if damage == "leaf":
+        with LevelKV.open(node.data_path / "state") as kv:
+            key, value = next((key, value) for key, value in kv.iterate(start=b"v") if b"a3-1" in key)
+            kv.write([(key, value[:-1] + bytes([value[-1] ^ 1]))])
+    else:
+        next(path for path in (node.data_path / "state").iterdir() if path.name.startswith("MANIFEST")).unlink()
+    assert not check_store(node.data_path, small()).ok
+    status, report = command(capsys, "rollback", "--dir", node.path, "--to-height", BLOCKS + 4)
+    assert (status, report["by"], report["replayed"]) == (0, "snapshot", 4)
+    assert standing(node.data_path) == before
+    assert check_store(node.data_path, small()).ok
+
+
+def test_a_snapshot_that_does_not_verify_is_passed_over(node: NodeDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(capsys, "snapshot", "create", "--dir", node.path)[0] == 0
+    chunk = next((node.data_path / "state" / "snapshots").glob("*/*.chunk"))
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    grow(node.data_path, BLOCKS + 20)
+    status, report = command(capsys, "rollback", "--dir", node.path, "--to-height", BLOCKS + 5)
+    assert (status, report["by"]) == (0, "genesis")
+    assert check_store(node.data_path, small()).ok
+
+
 def test_rollback_to_a_height_that_is_not_there_is_refused(node: NodeDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     for height in (BLOCKS, BLOCKS + 1):
         status, refused = command(capsys, "rollback", "--dir", node.path, "--to-height", height)
