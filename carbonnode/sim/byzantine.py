@@ -68,6 +68,12 @@ class ByzantineNode(SimNode):
             self.overheard.append(message)
         super().receive(source, message)
 
+    def settle_down(self) -> None:
+        """The ways that hurt longest, when all other trouble is over."""
+        if self.world.dice.chance(400):
+            self.strategy = self.world.dice.pick((censor, censor, silent, selectively_silent, equivocate))
+            self.world.note(f"n{self.number} stays with {self.strategy.__name__}")
+
     def would_propose(self, wire_hash: bytes) -> bool:
         """A censor leaves out every other transaction, for good."""
         return self.strategy is not censor or wire_hash[0] % 2 == 0
@@ -77,7 +83,10 @@ class ByzantineNode(SimNode):
         if len(self.remembered) >= _MAX_REMEMBERED:
             self.remembered.pop(self.world.dice.below(_MAX_REMEMBERED))
         self.remembered.append(message)
-        for twisted in self.strategy(self, peer, message):
+        strategy = self.strategy
+        if isinstance(message, NewView | ViewChange) and self.world.dice.chance(500):
+            strategy = self.world.dice.pick((forged_new_views, forged_new_views, stale_view_changes))  # view changes are rare: no chance is let pass
+        for twisted in strategy(self, peer, message):
             self.put_on_link(peer, twisted)
 
 
@@ -133,6 +142,11 @@ def vote_for_anything(node: ByzantineNode, peer: SimNode, message: Message) -> t
     return (message,)
 
 
+def no_checkpoints(_node: ByzantineNode, _peer: SimNode, message: Message) -> tuple[Message, ...]:
+    """Help with the order, and keep every header to itself: certificates then need all others."""
+    return () if isinstance(message, Checkpoint) else (message,)
+
+
 def wrong_roots(node: ByzantineNode, peer: SimNode, message: Message) -> tuple[Message, ...]:
     """Vote for headers that nobody else computed, different ones to different peers."""
     if isinstance(message, Checkpoint) and peer.number in node.victims:
@@ -185,7 +199,7 @@ def forged_new_views(node: ByzantineNode, _peer: SimNode, message: Message) -> t
         return (NewView(message.epoch, message.view, message.view_changes, kept, message.signer, signature),)
     if isinstance(message, ViewChange) and message.prepared:
         proof = message.prepared[0]
-        forged = type(proof)(proof.epoch, proof.view, proof.height, node.world.dice.bytes(32), proof.proposal_signature, proof.prepares)
+        forged = replace(proof, view=max(proof.view, message.view - 1), digest=node.world.dice.bytes(32))
         unsigned_change = ViewChange(message.epoch, message.view, message.stable, (forged, *message.prepared[1:]), message.signer, bytes(64))
         signature = node.signer.sign(view_change_bytes(node.world.chain_id, unsigned_change))
         return (ViewChange(message.epoch, message.view, message.stable, unsigned_change.prepared, message.signer, signature),)
@@ -286,9 +300,12 @@ STRATEGIES: tuple[Strategy, ...] = (
     equivocate,
     vote_for_anything,
     wrong_roots,
+    no_checkpoints,
     replay,
     huge_views,
     stale_view_changes,
+    forged_new_views,
+    forged_new_views,
     forged_new_views,
     false_claims,
     invalid_transactions,
@@ -297,5 +314,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     wrong_batches,
     usurp,
     flood,
+    censor,
+    censor,
     censor,
 )

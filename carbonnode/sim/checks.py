@@ -136,6 +136,12 @@ class Checks(VoteChecks):
         if self.honest(accused) and accused not in self.abstainers:
             self.world.violation(f"evidence of {evidence.kind} against the honest node {accused}")
 
+    def timer(self, node: int, delay_ms: int) -> None:
+        """No timer runs longer than the cap and an idle block's pause: a long outage must not be followed by an hour of patience."""
+        parameters = self.chain[-1].following.parameters
+        if self.honest(node) and delay_ms > parameters.max_timeout_ms + parameters.idle_block_ms:
+            self.world.violation(f"node {node} sets a timer of {delay_ms} ms")
+
     def view_entered(self, node: int, epoch: int, view: int) -> None:
         """Count the views that honest nodes entered."""
         if self.honest(node) and view > 0:

@@ -35,6 +35,7 @@ class Faults:
             self.skew,
             self.kill_primary,
             self.slow_disk,
+            self.slow_executor,
             self.restart_all,
             self.pause_all,
             self.lose_disk,
@@ -64,6 +65,9 @@ class Faults:
             node.asleep_until = 0
             node.skew_ms = 0
             node.speeds.fsync_ms = 6
+            node.speeds.execute_ms = 4
+            if isinstance(node, ByzantineNode):
+                node.settle_down()
             if not node.up and node.honest:
                 node.start()
 
@@ -196,6 +200,14 @@ class Faults:
         node.speeds.fsync_ms = self.world.dice.between(20, 500)
         self.world.note(f"n{node.number}'s disk takes up to {node.speeds.fsync_ms} ms")
 
+    def slow_executor(self) -> None:
+        """Some nodes take long to execute: what is ordered runs ahead of what is certified."""
+        slow = self.world.dice.some(sorted(self.nodes), self.world.dice.between(1, len(self.nodes)))
+        duration = self.world.dice.between(100, 6_000)
+        for number in slow:
+            self.nodes[number].speeds.execute_ms = duration
+        self.world.note(f"{sorted(slow)} execute a block in up to {duration} ms")
+
     def pause_all(self) -> None:
         """The whole network sleeps for half an hour, rarely."""
         if self.world.dice.chance(250):
@@ -206,7 +218,7 @@ class Faults:
 
     def _take(self) -> SimNode | None:
         up = [node for node in self._honest_up() if node.number not in self.touched]
-        if self.spare < 1 or not up or not self.world.dice.chance(300):
+        if self.spare < 1 or not up or not self.world.dice.chance(600):
             return None
         self.spare -= 1
         node = self.world.dice.pick(up)

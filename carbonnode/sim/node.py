@@ -345,6 +345,7 @@ class SimNode:
         assert memory is not None
         stamp = memory.timers.get(action.timer, 0) + 1
         memory.timers[action.timer] = stamp
+        self.checks.timer(self.number, action.delay_ms)
 
         def fire() -> None:
             if self.memory is memory and memory.timers.get(action.timer) == stamp:
@@ -500,6 +501,10 @@ class SimNode:
             upto = min(peer.height, self.height + 1 + self.world.dice.below(40))
             for block, certificate in peer.disk.blocks[self.height + 1 : upto + 1]:
                 self._store(block, certificate)
+                # Consensus didn't see this block ordered: it must not wait for what is in it.
+                self.give(ev.RequestsDropped(now_ms=self.clock_ms, wire_hashes=block.applied))
+                if self.memory is not memory:
+                    return
         if self.speeds.wrong_roots:
             self.speeds.wrong_roots = False
         memory.sync_wish = 0

@@ -197,7 +197,7 @@ def standard(seed: int) -> dict[str, Any]:
     replicas = 4 if seed % 2 else 4 + seed // 2 % 7
     most = (replicas - 1) // 3
     byzantine = most if seed % 3 else seed // 3 % (most + 1)
-    return {"replicas": replicas, "byzantine": byzantine, "steps": 2_000, "reconfigure": seed % 5 == 0}
+    return {"replicas": replicas, "byzantine": byzantine, "steps": 2_000, "reconfigure": seed % 5 < 2}
 
 
 def simulate(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from carbonnode.chain.batch import NULL_BATCH
 from carbonnode.consensus import actions as act
 from carbonnode.consensus.config import EpochConfig
 from carbonnode.consensus.evidence import CHECKPOINT, COMMIT, PRE_PREPARE, PREPARE
@@ -99,13 +100,12 @@ class VoteChecks:
 
     def _own_view(self, node: int, message: ViewChange | NewView | Suspect, replica: Replica) -> None:
         key = (node, message.epoch)
+        new = (node, type(message), message.epoch, message.view) not in self._said
         self._said.add((node, type(message), message.epoch, message.view))
         if replica.water_marks[0] < self._lost.get(node, 0):
             self.world.violation(f"node {node} lost its disk, and takes part in a view change all the same")
-        if isinstance(message, NewView):
-            proven = max((vc.stable.height for vc in message.view_changes if vc.stable is not None), default=0)
-            if proven > replica.water_marks[0]:
-                self.world.violation(f"node {node} leads view {message.view} without the stable state of height {proven}")
+        if isinstance(message, NewView) and new:  # said again, it may come from a node whose power loss took blocks
+            self._own_new_view(node, message, replica)
         if isinstance(message, ViewChange):
             if self._left.get(key, 0) < message.view:
                 self.world.violation(f"VIEW-CHANGE sent before durable: node {node}, view {message.view}")
@@ -113,6 +113,17 @@ class VoteChecks:
                 self.world.violation(f"node {node} jumps to view {message.view}, which no honest node is near")
             self._gone[key] = max(self._gone.get(key, 0), message.view)
             self.reached(message.epoch, message.view)
+
+    def _own_new_view(self, node: int, message: NewView, replica: Replica) -> None:
+        """What a new view starts from follows from its VIEW-CHANGEs; said here once more, without the code that is under test."""
+        proven = max((vc.stable.height for vc in message.view_changes if vc.stable is not None), default=0)
+        if proven > replica.water_marks[0]:
+            self.world.violation(f"node {node} leads view {message.view} without the stable state of height {proven}")
+        for proposal in message.proposals:
+            proofs = [proof for vc in message.view_changes for proof in vc.prepared if proof.height == proposal.height]
+            highest = max((proof.view for proof in proofs), default=-1)
+            if proposal.digest not in ({proof.digest for proof in proofs if proof.view == highest} or {NULL_BATCH.digest}):
+                self.world.violation(f"node {node} leads view {message.view} with another batch at height {proposal.height} than was prepared last")
 
     def reached(self, epoch: int, view: int) -> None:
         """An honest node is in a view, or on its way to it."""
