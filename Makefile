@@ -6,13 +6,16 @@ CARBONNODE := $(PY) -m carbonnode
 DIR ?= .devnet
 SEED ?= 1
 STEPS ?= 2000
+FIRST ?= 0
+COUNT ?= 500
+SEEDS_ARGS ?=
 MINUTES ?= 5
 PYTEST_ARGS ?=
 JOBS ?= 2
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup devnet demo stop status clean test unit functional check types lint arch sim seeds bench bench-vm fuzz gas interop soak wheel lock trace bench-consensus failover fire
+.PHONY: help setup devnet demo stop status clean test unit functional check types lint arch sim seeds mutations bench bench-vm fuzz gas interop soak wheel lock trace bench-consensus failover fire
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -62,8 +65,11 @@ arch: setup
 sim: setup ## one simulated run of consensus: make sim SEED=7 STEPS=2000
 	@$(CARBONNODE) sim --seed $(SEED) --steps $(STEPS)
 
-seeds: setup ## 500 seeds of the simulator
-	@$(PY) scripts/sim_seeds.py
+seeds: setup ## many seeds of the simulator: make seeds FIRST=0 COUNT=10000 (ended and started again, it goes on)
+	@$(PY) scripts/sim_seeds.py --first $(FIRST) --count $(COUNT) --jobs $(JOBS) --state build/seeds-$(FIRST)-$(COUNT).json $(SEEDS_ARGS)
+
+mutations: setup ## plants a fault for each line of the review list: the simulator must notice every one
+	@$(PY) scripts/mutations.py
 
 bench: setup ## throughput, latency, fail-over; writes build/bench.json (QUICK=1: one short run)
 	@$(PY) scripts/bench.py
