@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from carbonnode.node.executor_client import ExecutorClient, ExecutorOptions
 from carbonnode.node.logs import LogFile, Logger, make_logger
 from carbonnode.node.membership import Membership, OwnKeys, replaced_keys
 from carbonnode.node.metrics import NodeMetrics
+from carbonnode.node.next_keys import NextKeys, lay_down, take
 from carbonnode.node.peering import Peering
 from carbonnode.node.recorder import FileRecorder
 from carbonnode.node.relay import UserRelay
@@ -95,20 +96,29 @@ def check_snapshots(directory: Path, height: int | None) -> list[SnapshotVerdict
     return verify_snapshots(node.data_path, node.genesis(), height)
 
 
-def back_up_node(directory: Path, destination: Path, *, keys: bool) -> BackupIndex:
-    """Back up a stopped node. Raises `StorageError` if it runs, `ConfigError` if something is at `destination`."""
-    return back_up(NodeDirectory(directory), destination, keys=keys)
+def back_up_node(directory: Path, destination: Path, *, keys: bool, passphrase: str | None) -> BackupIndex:
+    """Back up a stopped node, sealed if there is a passphrase. Raises `StorageError` if it runs, `ConfigError` if something is at `destination`."""
+    return back_up(NodeDirectory(directory), destination, keys=keys, passphrase=passphrase)
 
 
-def restore_node(source: Path, directory: Path) -> tuple[BackupIndex, StoreReport | None]:
-    """Restore a node's directory. Raises `StorageError` for a damaged backup, `ConfigError` if data is there."""
-    return restore(source, NodeDirectory(directory))
+def restore_node(source: Path, directory: Path, passphrase: Callable[[], str]) -> tuple[BackupIndex, StoreReport | None]:
+    """Restore a node's directory; `passphrase` is asked for if the backup is sealed. Raises `StorageError` for a damaged backup, `ConfigError` if data is there."""
+    return restore(source, NodeDirectory(directory), passphrase)
 
 
 def roll_back(directory: Path, height: int) -> RollbackReport:
     """Take a stopped node's data back to `height`. Raises `StorageError` if the node runs or it can't be done."""
     node = _validator(directory)
     return roll_back_node(node.data_path, node.genesis(), height)
+
+
+def next_keys(directory: Path, passphrase: Callable[[str], str], certificate: Path | None, *, now: bool = False) -> NextKeys:
+    """Make a validator's next keys, lay their certificate down, or take them (`node.next_keys`)."""
+    node = _validator(directory)
+    made = lay_down(node, passphrase, certificate)
+    if now:
+        take(node)
+    return made
 
 
 def _validator(directory: Path) -> NodeDirectory:

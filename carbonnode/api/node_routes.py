@@ -7,7 +7,7 @@ from litestar.datastructures import State
 from litestar.params import PathParameter, QueryParameter
 
 from carbonnode.api.context import context_of
-from carbonnode.api.schemas import BlockView, HealthView, StatusView
+from carbonnode.api.schemas import BlockView, HealthView, StatusView, VotingSetView
 
 MAX_BLOCKS = 100
 Height = Annotated[int, QueryParameter(ge=0, le=1 << 53)]
@@ -17,6 +17,12 @@ Height = Annotated[int, QueryParameter(ge=0, le=1 << 53)]
 async def status(state: State) -> StatusView:
     """Heights, roots, consensus view, links, waiting transactions, and the parameters that a client needs to form a transaction."""
     return StatusView.of(await context_of(state).service.status())
+
+
+@get("/v1/validators", summary="Who votes", tags=["node"])
+async def validators(state: State) -> VotingSetView:
+    """The voting set of the epoch in force, and the one that follows once its height is settled."""
+    return VotingSetView.of(await context_of(state).service.validators())
 
 
 @get("/v1/genesis", summary="The genesis file", tags=["node"])
@@ -64,4 +70,4 @@ async def metrics(state: State) -> Response[bytes]:
     return Response(await context_of(state).service.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-NODE_ROUTES = [status, genesis, blocks, latest, block, healthz, readyz, metrics]
+NODE_ROUTES = [status, validators, genesis, blocks, latest, block, healthz, readyz, metrics]

@@ -8,7 +8,7 @@ All answers are about certified heights only. `sender` is the authenticated key 
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from carbonnode.chain.service import BlockInfo, ContractAbi, EventRecord, Health, NodeStatus, SubmitResult, TransactionStatus
+from carbonnode.chain.service import BlockInfo, ContractAbi, EventRecord, Health, NodeStatus, SubmitResult, TransactionStatus, VotingSet
 from carbonnode.chain.values import Value
 from carbonnode.ledger.results import ViewResult
 
@@ -27,6 +27,10 @@ class NodeService(Protocol):
 
     async def status(self) -> NodeStatus:
         """The node at a glance; cheap, asked often."""
+        ...
+
+    async def validators(self) -> VotingSet:
+        """Who votes now, and next."""
         ...
 
     async def health(self) -> Health:

@@ -9,7 +9,8 @@ from carbonnode.chain.codec import encode
 from carbonnode.chain.event import Event
 from carbonnode.chain.genesis import value_to_json
 from carbonnode.chain.receipt import Status
-from carbonnode.chain.service import BlockInfo, ContractAbi, EventRecord, Health, MethodAbi, NodeStatus, SubmitResult, TransactionStatus
+from carbonnode.chain.service import BlockInfo, ContractAbi, EventRecord, Health, MethodAbi, NodeStatus, SubmitResult, TransactionStatus, VotingSet
+from carbonnode.chain.validators import Validator
 from carbonnode.chain.values import from_wire
 from carbonnode.ledger.results import ViewResult
 
@@ -295,11 +296,43 @@ class AbiView(msgspec.Struct, frozen=True):
     source_hash: str
     doc: str
     methods: list[MethodView]
+    version: int
+    """1 is the first source installed under the name; upgrades and rollbacks count on."""
 
     @classmethod
     def of(cls, abi: ContractAbi) -> "AbiView":
         """From the node's own type."""
-        return cls(abi.name, abi.source_hash.hex(), abi.doc, [MethodView.of(method) for method in abi.methods])
+        return cls(abi.name, abi.source_hash.hex(), abi.doc, [MethodView.of(method) for method in abi.methods], abi.version)
+
+
+class ValidatorView(msgspec.Struct, frozen=True):
+    """A member of the voting set; keys in hex."""
+
+    name: str
+    role: str
+    consensus_key: str
+    transport_key: str
+
+    @classmethod
+    def of(cls, member: Validator) -> "ValidatorView":
+        """From the chain's own type."""
+        return cls(member.name, member.role, member.consensus_key.hex(), member.transport_key.hex())
+
+
+class VotingSetView(msgspec.Struct, frozen=True):
+    """Who votes since `first_height`, and who from `next_first_height` on, if that is settled."""
+
+    epoch: int
+    first_height: int
+    validators: list[ValidatorView]
+    next_first_height: int | None
+    next_validators: list[ValidatorView]
+
+    @classmethod
+    def of(cls, voting: VotingSet) -> "VotingSetView":
+        """From the node's own type."""
+        now, then = ([ValidatorView.of(member) for member in members] for members in (voting.members, voting.next_members))
+        return cls(voting.epoch, voting.first_height, now, voting.next_first_height, then)
 
 
 class QueryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ import msgspec
 from carbonnode.chain.certificate import Certificate
 from carbonnode.chain.event import Event
 from carbonnode.chain.header import Header
+from carbonnode.chain.validators import Validator
 from carbonnode.chain.values import WireValue
 from carbonnode.errors import CarbonnodeError
 
@@ -129,6 +130,16 @@ class BlockInfo(msgspec.Struct, frozen=True, kw_only=True):
     gas_used: int
 
 
+class VotingSet(msgspec.Struct, frozen=True):
+    """Who certifies the block after the last certified one, since which height, and who from `next_first_height` on, once that is settled."""
+
+    epoch: int
+    first_height: int
+    members: tuple[Validator, ...]
+    next_first_height: int | None = None
+    next_members: tuple[Validator, ...] = ()
+
+
 class MethodAbi(msgspec.Struct, frozen=True):
     """One callable of a contract. `kind` is `export`, `view` or `init`; parameters are (name, type) with types int, str, bytes, bool, tuple."""
 
@@ -146,6 +157,8 @@ class ContractAbi(msgspec.Struct, frozen=True):
     source_hash: bytes
     methods: tuple[MethodAbi, ...]
     doc: str = ""
+    version: int = 0
+    """Counts the sources that were installed under the name: 1 is the first."""
 
     def method(self, name: str, kind: str | None = None) -> MethodAbi | None:
         """The method of this name (and kind), or None."""

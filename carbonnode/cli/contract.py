@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from carbonnode.cli.deploy import deploy, rollback
 from carbonnode.cli.groups import SuggestingGroup
 from carbonnode.cli.output import Output, note
 from carbonnode.cli.session import json_option, node_option, with_client
@@ -204,17 +205,18 @@ def new(name: str, directory: Path, output: Output) -> int:
 @node_option
 @json_option
 def installed(node: str | None, output: Output) -> int:
-    """The contracts installed on the chain.
+    """The contracts installed on the chain, with version and source hash.
 
     \b
     Example:
       carbonnode contract list
     """
 
-    async def work(client: "Client") -> list[str]:
-        return list(await client.contracts())
+    async def work(client: "Client") -> list[dict[str, Any]]:
+        abis = [await client.abi(name) for name in await client.contracts()]
+        return [{"contract": abi.name, "version": abi.version, "source_hash": abi.source_hash.hex()} for abi in abis]
 
-    output.result([{"contract": name} for name in with_client(node, work)])
+    output.result(with_client(node, work))
     return 0
 
 
@@ -238,3 +240,7 @@ def show(name: str, node: str | None, output: Output) -> int:
     rows = [{"kind": m.kind, "method": m.name, "parameters": ", ".join(f"{p}: {kind}" for p, kind in m.parameters), "returns": m.returns} for m in abi.methods]
     output.result(rows)
     return 0
+
+
+contract.add_command(deploy)
+contract.add_command(rollback)

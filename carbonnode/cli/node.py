@@ -82,6 +82,32 @@ def init(
     output.result(document | {"ready": True})
 
 
+@click.command("rotate-keys")
+@click.option("--dir", "directory", required=True, type=click.Path(file_okay=False, path_type=Path), help="The validator's directory.")
+@click.option("--certificate", type=click.Path(dir_okay=False, path_type=Path), help="The certificate of the new transport key, PEM.")
+@click.option("--now", is_flag=True, help="Take the next keys at once: only for a stopped node that was down when their epoch began.")
+@json_option
+def rotate_keys(directory: Path, certificate: Path | None, now: bool, output: Output) -> None:
+    """Make a validator's next keys in DIR/next, and lay their certificate down beside them.
+
+    First without --certificate: it prints the public keys. Have a certificate issued for the transport key, run it again with that, and have the members
+    vote (`carbonnode govern validators rotate`). When the epoch begins that names them, the running node starts itself again with the new keys.
+
+    \b
+    Example:
+      carbonnode rotate-keys --dir n1
+      carbonnode rotate-keys --dir n1 --certificate super-1-new.pem
+    """
+    import msgspec
+
+    from carbonnode.app import next_keys
+
+    made = next_keys(directory, lambda name: passphrase(directory / "keys", f"the next keys of {name}"), certificate, now=now)
+    if not made.ready:
+        note("keys are made: have a certificate issued for the transport key, then run this again with --certificate")
+    output.result(msgspec.to_builtins(made))
+
+
 @click.command()
 @click.option("--dir", "directory", required=True, type=click.Path(file_okay=False, path_type=Path), help="The node's directory.")
 def start(directory: Path) -> int:

@@ -46,7 +46,7 @@ _OBLIGATION = (
     *("penalty_fen", "paid", "covered"),
 )
 _APPLICATION = ("entity", "year", "iv", "quantity_t", "state", "failed_rule", "submitted_ms", "voucher")
-_PROPOSAL = ("kind", "subject", "key", "value", "note", "proposer", "yes", "no", "state", "effective_height")
+PROPOSAL_FIELDS = ("kind", "subject", "key", "value", "note", "proposer", "yes", "no", "state", "effective_height")
 
 VERBS: dict[str, tuple[str, tuple[Verb, ...]]] = {
     "account": (
@@ -157,6 +157,10 @@ VERBS: dict[str, tuple[str, tuple[Verb, ...]]] = {
             Verb("pay-penalty", "compliance", "pay_penalty"),
         ),
     ),
+    "auction": (
+        "The clearing rule of auctions: a uniform price, by price, then time. Terms and bids are the caller's; `calc auction` needs no node.",
+        (Verb("clear", "auction", "clear"),),
+    ),
     "govern": (
         "Rule sets, proposals, votes, the market clock.",
         (
@@ -165,7 +169,7 @@ VERBS: dict[str, tuple[str, tuple[Verb, ...]]] = {
             Verb("source", "rules", "legal_source"),
             Verb("propose", "rules", "propose"),
             Verb("vote", "rules", "vote"),
-            Verb("proposal", "rules", "proposal", _PROPOSAL),
+            Verb("proposal", "rules", "proposal", PROPOSAL_FIELDS),
             Verb("clock", "rules", "clock", ("market_ms", "offset_ms")),
             Verb("advance-clock", "rules", "advance_clock"),
             Verb("close-day", "rules", "close_day"),
@@ -266,4 +270,4 @@ market = VerbGroup("market")
 order = VerbGroup("order")
 trade = VerbGroup("trade")
 surrender = VerbGroup("surrender")
-govern = VerbGroup("govern")
+auction = VerbGroup("auction")

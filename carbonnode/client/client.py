@@ -31,6 +31,7 @@ from carbonnode.client.types import (
     Submissions,
     TransactionInfo,
     Transactions,
+    VotingSetInfo,
 )
 from carbonnode.errors import ConfigError, RemoteError
 
@@ -110,6 +111,10 @@ class Client:
     async def blocks(self, first: int, count: int = 100) -> list[BlockInfo]:
         """Up to 100 certified blocks from `first` upwards."""
         return await self._transport.get("/v1/blocks", list[BlockInfo], params={"first": first, "count": count})
+
+    async def validators(self) -> VotingSetInfo:
+        """Who votes now, and next."""
+        return await self._transport.get("/v1/validators", VotingSetInfo)
 
     async def contracts(self) -> list[str]:
         """Names of the installed contracts."""

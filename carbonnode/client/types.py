@@ -169,12 +169,32 @@ class AbiInfo(msgspec.Struct, frozen=True):
     source_hash: str
     methods: list[_Method]
     doc: str = ""
+    version: int = 0
 
     @property
     def abi(self) -> ContractAbi:
         """The chain's own type."""
         methods = tuple(MethodAbi(m.name, m.kind, tuple((p.name, p.type) for p in m.parameters), m.returns, m.doc) for m in self.methods)
-        return ContractAbi(self.name, bytes.fromhex(self.source_hash), methods, self.doc)
+        return ContractAbi(self.name, bytes.fromhex(self.source_hash), methods, self.doc, self.version)
+
+
+class ValidatorInfo(msgspec.Struct, frozen=True):
+    """A member of the voting set; keys in hex."""
+
+    name: str
+    role: str
+    consensus_key: str
+    transport_key: str
+
+
+class VotingSetInfo(msgspec.Struct, frozen=True):
+    """Who votes since `first_height`, and who from `next_first_height` on, if that is settled."""
+
+    epoch: int
+    first_height: int
+    validators: list[ValidatorInfo]
+    next_first_height: int | None = None
+    next_validators: list[ValidatorInfo] = msgspec.field(default_factory=list)
 
 
 class ContractsInfo(msgspec.Struct, frozen=True):

@@ -264,6 +264,7 @@ class BlockExecutor:
             contract.source_hash,
             tuple(MethodAbi(m.name, m.kind.value, tuple((p.name, p.type) for p in m.parameters), m.returns, m.doc) for m in methods),
             abi.doc,
+            self._version(height, name),
         )
 
     def contracts(self) -> tuple[str, ...]:
@@ -306,6 +307,10 @@ class BlockExecutor:
 
     def _contract(self, state: ReadState, name: str) -> Contract | None:
         return contract_of(state.get(layout.code_key(name)), name, self._compiled) if name.isascii() else None
+
+    def _version(self, height: int | None, name: str) -> int:
+        stored = self._state_at(height)[0].get(layout.code_key(name))
+        return stored[0] if type(stored) is tuple else 0
 
     def _parameters(self) -> Parameters:
         return self._around.epochs.current()[0].parameters

@@ -18,6 +18,7 @@ from carbonnode.chain.service import (
     ServiceRefusal,
     SubmitResult,
     TransactionStatus,
+    VotingSet,
 )
 from carbonnode.chain.values import Value
 from carbonnode.errors import CarbonnodeError, RemoteError
@@ -97,6 +98,13 @@ class ValidatorService:
             PeerStatus(p.name, p.role or roles.get(p.name, ""), p.connected, tips.get(p.name), round(p.rtt_ms) if p.rtt_ms >= 0 else None)
             for p in self._network.peers()
         )
+
+    async def validators(self) -> VotingSet:
+        """Who votes now, and next."""
+        current, upcoming = self._node.tip_epoch, self._node.upcoming
+        if upcoming is None or upcoming.epoch == current.epoch:
+            return VotingSet(current.epoch, current.first_height, current.validators.validators)
+        return VotingSet(current.epoch, current.first_height, current.validators.validators, upcoming.first_height, upcoming.validators.validators)
 
     async def health(self) -> Health:
         """Liveness and readiness."""

@@ -30,6 +30,7 @@ from carbonnode.chain.service import (
     ServiceRefusal,
     SubmitResult,
     TransactionStatus,
+    VotingSet,
 )
 from carbonnode.chain.transaction import Transaction
 from carbonnode.chain.values import Value, from_wire
@@ -137,6 +138,14 @@ class UserService:
             if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], int):
                 self._offset = (height, value[1])
         return block_ms + self._offset[1]
+
+    async def validators(self) -> VotingSet:
+        """Who votes, as traced from genesis; of the next set a user node hears when it begins."""
+        store = self._node.store
+        changes = store.changes(store.height + 1)
+        first = decode(changes[-1].header, Header).height + 1 if changes else 1
+        epoch = decode(store.block(store.height).header, Header).epoch if store.height >= 0 else 0
+        return VotingSet(epoch, first, store.trail.validators.validators)
 
     async def health(self) -> Health:
         """Liveness and readiness."""

@@ -19,7 +19,8 @@ from carbonnode.resources import contract_source
 from tests.functional.harness import BANK, DAY_MS, DOMAIN, PASSPHRASE, SUPPLY, TOY, NodeHandle, ToyNetwork, signer
 
 MEMBERS = {"AUTHORITY-1": ruleset.AUTHORITY, "EXCHANGE-1": ruleset.EXCHANGE, "REGISTRY-1": ruleset.REGISTRY | ruleset.CASH, "VERIFIER-1": ruleset.VERIFIER}
-PARAMETERS = Parameters(window=8, epoch_blocks=16, idle_block_ms=500)
+PARAMETERS = Parameters(window=6, epoch_blocks=12, idle_block_ms=200)
+"""Short epochs, and blocks without waiting for transactions: a vote takes effect within seconds."""
 CALL = TOY[TOY.index('    org = call("identity"') : TOY.index("    return balances[to]")]
 
 

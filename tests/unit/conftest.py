@@ -31,6 +31,7 @@ from carbonnode.chain.service import (
     ServiceRefusal,
     SubmitResult,
     TransactionStatus,
+    VotingSet,
 )
 from carbonnode.chain.signing import KeySigner
 from carbonnode.chain.transaction import Transaction
@@ -219,6 +220,9 @@ class FakeNode:
         return TransactionProof(
             PROOF_VERSION, self.chain_id, tx.raw, place, receipt.encoded, salt, place, header.encoded, self.certificate(header)
         ).to_json()
+
+    async def validators(self) -> VotingSet:
+        return VotingSet(2, 101, VALIDATORS, 151, VALIDATORS[:3])
 
     async def contracts(self) -> Sequence[str]:
         return sorted(ABIS)

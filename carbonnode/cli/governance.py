@@ -1,0 +1,307 @@
+"""`carbonnode govern`: proposals of every kind, votes, and the voting set; beside the plain verbs of the contract `rules`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from carbonnode.cli.groups import SuggestingGroup
+from carbonnode.cli.output import Output, note, show
+from carbonnode.cli.session import json_option, node_option, open_wallet, read_file, signer_options, with_client
+from carbonnode.cli.verbs import PROPOSAL_FIELDS, add_verbs
+from carbonnode.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from carbonnode.chain.values import Value
+    from carbonnode.client import Client, TransactionInfo
+
+LISTED = 50
+CALL_GAS = 20_000_000
+
+
+@click.group(cls=SuggestingGroup)
+def govern() -> None:
+    """Rule sets, proposals, votes, validators, the market clock.
+
+    \b
+    Example:
+      carbonnode govern list
+      carbonnode govern vote --proposal-id 3 --accept true --from authority --wait
+    """
+
+
+add_verbs(govern, "govern")
+
+
+async def proposal_of(client: "Client", number: int) -> dict[str, Any]:
+    """A proposal with what it changes, its votes and the ledger's verdict. Raises `ConfigError` if there is none."""
+    answer = await client.query("rules", "proposal", number)
+    if answer.outcome != "OK":
+        raise ConfigError(f"there is no proposal {number}: see `carbonnode govern list`")
+    document: dict[str, Any] = {"proposal": number, **dict(zip(PROPOSAL_FIELDS, answer.value, strict=True))}
+    document["verdict"] = (await client.query("rules", "proposal_verdict", number)).value
+    return document
+
+
+@govern.command("list")
+@click.option("--state", help="Only proposals in this state: open, adopted, effective, rejected, refused, failed.")
+@click.option("--last", default=LISTED, show_default=True, type=click.IntRange(min=1), metavar="N", help="At most the newest N.")
+@node_option
+@json_option
+def list_(state: str | None, last: int, node: str | None, output: Output) -> int:
+    """Proposals, the newest first.
+
+    \b
+    Example:
+      carbonnode govern list --state open
+    """
+
+    async def work(client: "Client") -> list[dict[str, Any]]:
+        newest = int((await client.query("rules", "latest_proposal")).value)
+        found = [await proposal_of(client, number) for number in range(newest, max(0, newest - last), -1)]
+        return [row for row in found if state in (None, row["state"])]
+
+    columns = ("proposal", "kind", "subject", "note", "proposer", "yes", "no", "state", "effective_height", "verdict")
+    output.result([{name: row[name] for name in columns} for row in with_client(node, work)])
+    return 0
+
+
+@govern.command("show")
+@click.argument("number", type=click.IntRange(min=1))
+@node_option
+@json_option
+def show_(number: int, node: str | None, output: Output) -> int:
+    """A proposal: what it changes, who proposed it and why, who voted how, what the ledger says of it.
+
+    \b
+    Example:
+      carbonnode govern show 3
+    """
+
+    async def work(client: "Client") -> dict[str, Any]:
+        document = await proposal_of(client, number)
+        document["details"] = (await client.query("rules", "proposal_details", number)).value
+        votes = (await client.query("rules", "proposal_votes", number)).value
+        document["votes"] = [{"entity": entity, "accept": accept} for entity, accept in votes]
+        return document
+
+    document = with_client(node, work)
+
+    def render(console: "Console") -> None:
+        show(console, {name: value for name, value in document.items() if name not in ("votes", "details")})
+        for title in ("details", "votes"):
+            if document[title]:
+                console.print(f"\n{title}")
+                for row in document[title]:
+                    show(console, row)
+
+    output.result(document, render)
+    return 0
+
+
+@govern.group("validators", cls=SuggestingGroup)
+def validators() -> None:
+    """Who votes; proposals that change it. What is adopted takes effect at an epoch, a window of blocks later at least.
+
+    \b
+    Example:
+      carbonnode govern validators list
+      carbonnode govern validators remove super-2 --reason "left the alliance" --from authority
+    """
+
+
+@validators.command("list")
+@node_option
+@json_option
+def members(node: str | None, output: Output) -> int:
+    """The voting set in force, and the one that follows once its height is settled.
+
+    \b
+    Example:
+      carbonnode govern validators list --json
+    """
+    import msgspec
+
+    async def work(client: "Client") -> Any:
+        return msgspec.to_builtins(await client.validators())
+
+    document = with_client(node, work)
+
+    def render(console: "Console") -> None:
+        console.print(f"epoch {document['epoch']}, since height {document['first_height']}")
+        show(console, document["validators"])
+        if document["next_first_height"] is not None:
+            console.print(f"from height {document['next_first_height']} on")
+            show(console, document["next_validators"])
+
+    output.result(document, render)
+    return 0
+
+
+def proposing(function: Any) -> Any:
+    """Options of every proposal: `--reason`, who signs, which node."""
+    options = (
+        json_option,
+        node_option,
+        signer_options(required=True),
+        click.option("--reason", required=True, metavar="TEXT", help="Why; it stands in the proposal."),
+    )
+    for option in options:
+        function = option(function)
+    return function
+
+
+def propose(output: Output, node: str | None, wallet: str, wallets: Path | None, calls: "list[tuple[str, tuple[Value, ...]]]") -> int:
+    """Send calls of `rules`, one after another; the last one makes the proposal, whose number and vote command are told."""
+    from carbonnode.chain.transaction import Call
+    from carbonnode.cli import tx
+
+    signer = open_wallet(wallet, wallets)
+
+    async def work(client: "Client") -> "tuple[TransactionInfo, int]":
+        info = None
+        for method, args in calls:
+            transaction = await client.sign([Call("rules", method, args)], gas=CALL_GAS)
+            (info,) = await client.settle([transaction], timeout_s=tx.DEFAULT_TIMEOUT_S)
+            if not info.ok:
+                break
+        assert info is not None, "a proposal needs a call"
+        return info, int(info.values[0]) if info.ok else 0
+
+    info, number = with_client(node, work, signer)
+    if not info.ok:
+        return tx.report(output, info)
+    vote = f"carbonnode govern vote --proposal-id {number} --accept true --from MEMBER --wait"
+    output.result({"proposal": number, "tx_id": info.tx_id, "height": info.height, "vote": vote})
+    note(f"proposal {number} is open: every member votes with\n  {vote}\nand `carbonnode govern show {number}` tells how it stands")
+    return 0
+
+
+def parse_key(text: str, option: str) -> bytes:
+    """32 bytes in hex. Raises `ConfigError`."""
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise ConfigError(f"{option} {text!r} isn't a key: it has 64 hex digits, as `carbonnode init` and `carbonnode rotate-keys` print it")
+    return key
+
+
+def transport_key_of(certificate: Path | None, given: str | None, name: str) -> bytes:
+    """The transport key, from a certificate that is checked to be the node's, or as given. Raises `ConfigError`."""
+    if certificate is None:
+        if given is None:
+            raise ConfigError("give --certificate FILE, or --transport-key KEY")
+        return parse_key(given, "--transport-key")
+    from carbonnode.identity.certificate import parse_chain, read_identity
+
+    identity = read_identity(parse_chain(read_file(certificate, "certificate"))[0])
+    if identity.name != name:
+        raise ConfigError(f"{certificate} is the certificate of {identity.name}, not of {name}")
+    if given is not None and parse_key(given, "--transport-key") != identity.transport_key:
+        raise ConfigError(f"--transport-key isn't the key of {certificate}: leave it out")
+    return identity.transport_key
+
+
+def key_options(function: Any) -> Any:
+    """`--consensus-key`, `--transport-key`, `--certificate`."""
+    options = (
+        click.option("--consensus-key", required=True, metavar="KEY", help="The node's consensus key, hex."),
+        click.option("--transport-key", metavar="KEY", help="Its transport key, hex; with --certificate it is read from there."),
+        click.option("--certificate", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="The certificate of the transport key, PEM."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@validators.command("add")
+@click.argument("name")
+@click.option("--role", required=True, type=click.Choice(["super", "coordination"]))
+@key_options
+@proposing
+def add(
+    name: str,
+    role: str,
+    consensus_key: str,
+    transport_key: str | None,
+    certificate: Path | None,
+    reason: str,
+    wallet: str,
+    wallets: Path | None,
+    node: str | None,
+    output: Output,
+) -> int:
+    """Propose that node NAME joins the voting set. It should follow the chain already.
+
+    \b
+    Example:
+      carbonnode govern validators add bank-1 --role super --consensus-key 3f0a... --certificate bank-1.pem \\
+          --reason "new registry operator" --from authority
+    """
+    change = ("add", name, role, parse_key(consensus_key, "--consensus-key"), transport_key_of(certificate, transport_key, name))
+    return propose(output, node, wallet, wallets, [("propose_validators", ((change,), reason))])
+
+
+@validators.command("remove")
+@click.argument("names", nargs=-1, required=True)
+@proposing
+def remove(names: tuple[str, ...], reason: str, wallet: str, wallets: Path | None, node: str | None, output: Output) -> int:
+    """Propose that validators leave; their nodes go on as followers.
+
+    \b
+    Example:
+      carbonnode govern validators remove super-2 --reason "left the alliance" --from authority
+    """
+    return propose(output, node, wallet, wallets, [("propose_validators", (tuple(("remove", name) for name in names), reason))])
+
+
+@validators.command("rotate")
+@click.argument("name")
+@key_options
+@proposing
+def rotate(
+    name: str,
+    consensus_key: str,
+    transport_key: str | None,
+    certificate: Path | None,
+    reason: str,
+    wallet: str,
+    wallets: Path | None,
+    node: str | None,
+    output: Output,
+) -> int:
+    """Propose new keys for validator NAME: made by `carbonnode rotate-keys` on its node, which takes them when their epoch begins.
+
+    \b
+    Example:
+      carbonnode govern validators rotate super-2 --consensus-key 77ab... --certificate super-2-new.pem \\
+          --reason "yearly rotation" --from authority
+    """
+    change = ("rotate", name, parse_key(consensus_key, "--consensus-key"), transport_key_of(certificate, transport_key, name))
+    return propose(output, node, wallet, wallets, [("propose_validators", ((change,), reason))])
+
+
+@validators.command("replace")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@proposing
+def replace(file: Path, reason: str, wallet: str, wallets: Path | None, node: str | None, output: Output) -> int:
+    """Propose the voting set in FILE in place of the whole present one: a JSON list as `govern validators list` has it. Nothing bounds what changes.
+
+    \b
+    Example:
+      carbonnode govern validators replace next.json --reason "the alliance hands over" --from authority
+    """
+    import msgspec
+
+    from carbonnode.client.types import ValidatorInfo
+
+    try:
+        wanted = msgspec.json.decode(read_file(file, "voting set"), type=list[ValidatorInfo])
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{file}: {error}: write a list of name, role, consensus_key and transport_key") from None
+    changes = tuple(("set", v.name, v.role, parse_key(v.consensus_key, v.name), parse_key(v.transport_key, v.name)) for v in wanted)
+    return propose(output, node, wallet, wallets, [("propose_validators", (changes, reason))])
