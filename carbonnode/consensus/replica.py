@@ -136,9 +136,9 @@ class Replica:
         return self._core.epoch.validators.index_of_name(name)
 
     @property
-    def water_marks(self) -> tuple[int, int]:
-        """(low, high): heights above the first, up to the second, are voted on."""
-        return self._core.stable, self._core.high
+    def stable(self) -> int:
+        """The height of the stable checkpoint: the low water mark."""
+        return self._core.stable
 
     def state(self) -> ReplicaView:
         """Where this replica stands."""

@@ -92,9 +92,10 @@ class VoteChecks:
             self.world.violation(f"sent before durable: node {node}, {vote}")
         if kind != CHECKPOINT and view < self._gone.get((node, epoch), 0):
             self.world.violation(f"node {node} votes in view {view}, which it left: {vote}")
+        high = replica.stable + self.epochs[epoch].parameters.window
         # A vote that is said again may lie above the marks of a node whose power loss took blocks.
-        if new and (height > replica.water_marks[1] or height > self.ends.get(epoch, height)):
-            self.world.violation(f"node {node} votes above its high water mark {replica.water_marks}, or its epoch's last height: {vote}")
+        if new and (height > high or height > self.ends.get(epoch, height)):
+            self.world.violation(f"node {node} votes above its high water mark {high}, or its epoch's last height: {vote}")
         if height <= self._lost.get(node, 0):
             self.world.violation(f"node {node} lost its disk, and votes where it may have voted before: {vote}")
 
@@ -102,7 +103,7 @@ class VoteChecks:
         key = (node, message.epoch)
         new = (node, type(message), message.epoch, message.view) not in self._said
         self._said.add((node, type(message), message.epoch, message.view))
-        if replica.water_marks[0] < self._lost.get(node, 0):
+        if replica.stable < self._lost.get(node, 0):
             self.world.violation(f"node {node} lost its disk, and takes part in a view change all the same")
         if isinstance(message, NewView) and new:  # said again, it may come from a node whose power loss took blocks
             self._own_new_view(node, message, replica)
@@ -117,7 +118,7 @@ class VoteChecks:
     def _own_new_view(self, node: int, message: NewView, replica: Replica) -> None:
         """What a new view starts from follows from its VIEW-CHANGEs; said here once more, without the code that is under test."""
         proven = max((vc.stable.height for vc in message.view_changes if vc.stable is not None), default=0)
-        if proven > replica.water_marks[0]:
+        if proven > replica.stable:
             self.world.violation(f"node {node} leads view {message.view} without the stable state of height {proven}")
         for proposal in message.proposals:
             proofs = [proof for vc in message.view_changes for proof in vc.prepared if proof.height == proposal.height]
