@@ -141,6 +141,8 @@ class NodeHandle:
     api_port: int
     process: "subprocess.Popen[bytes] | None" = None
     environment: dict[str, str] = field(default_factory=dict)
+    wrapper: tuple[str, ...] = ()
+    """A command that becomes the node's process, e.g. `ip netns exec`."""
 
     @property
     def url(self) -> str:
@@ -153,7 +155,7 @@ class NodeHandle:
         output = (self.directory.path / "logs" / "process.log").open("ab")
         with output:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", START, str(self.directory.path)],
+                [*self.wrapper, sys.executable, "-c", START, str(self.directory.path)],
                 env={**os.environ, **self.environment, **(extra or {})}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )
 
@@ -271,17 +273,21 @@ class ToyNetwork:
         )
         handle = self.nodes[name]
         peers = tuple(
-            PeerSection(name=v.name, host=HOST, port=self._dialled(name, v.name), transport_key=v.transport_key.hex())
+            PeerSection(name=v.name, host=self.host_of(v.name), port=self._dialled(name, v.name), transport_key=v.transport_key.hex())
             for v in self.dialled_by(name) if v.name != name
         )
         config = NodeConfig(
             node=NodeSection(name=name, role=role, log_level="debug", record=bool(os.environ.get("CARBONNODE_TEST_RECORD"))),
-            network=NetworkSection(host=HOST, port=handle.peer_port, peers=peers, domains=(DOMAIN,)),
+            network=NetworkSection(host=self.host_of(name), port=handle.peer_port, peers=peers, domains=(DOMAIN,)),
             api=ApiSection(host=HOST, port=handle.api_port),
             keys=KeysSection(passphrase_file=str(self._passphrase)),
             storage=self._storage,
         )
         handle.directory.create(config, self.genesis.to_json(), certificate)
+
+    def host_of(self, name: str) -> str:
+        """Where a node listens for peers."""
+        return HOST
 
     def base_contracts(self) -> tuple[ContractSource, ...]:
         """What every network of this kind has installed."""
@@ -291,7 +297,7 @@ class ToyNetwork:
         """The calls of block 0."""
         return (Call("toy", "start", (BANK.public_key, SUPPLY)),)
 
-    def dialled_by(self, name: str) -> Sequence[Validator]:  # noqa: ARG002 - other networks choose by the name
+    def dialled_by(self, name: str) -> Sequence[Validator]:
         """Whom a node dials, itself perhaps among them."""
         return self.genesis.validators.validators
 
