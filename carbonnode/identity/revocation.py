@@ -27,6 +27,11 @@ class RevocationList:
         self._fingerprints = frozenset(fingerprints)
         self._transport_keys = frozenset(transport_keys)
 
+    @property
+    def serials(self) -> set[int]:
+        """Serial numbers from revocation lists."""
+        return {serial for _, serial in self._serials}
+
     def __len__(self) -> int:
         return len(self._serials) + len(self._fingerprints) + len(self._transport_keys)
 
@@ -57,6 +62,11 @@ class RevocationList:
             raise ConfigError("the revocation list isn't signed by a trusted certificate authority: fetch it again from the authority of genesis")
         issuer = crl.issuer.public_bytes()
         return RevocationList(self._serials | {(issuer, entry.serial_number) for entry in crl}, self._fingerprints, self._transport_keys)
+
+
+def revoked_serials(crl_pem: bytes, authority_pem: bytes) -> set[int]:
+    """What an authority has revoked so far, from its own list. Raises `ConfigError` if it isn't its list."""
+    return RevocationList().with_crl(crl_pem, [x509.load_pem_x509_certificate(authority_pem)]).serials
 
 
 def _signed_by(crl: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
