@@ -15,7 +15,7 @@ JOBS ?= 2
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup devnet demo stop status clean test unit functional check types lint arch sim seeds mutations bench bench-vm fuzz gas interop soak wheel lock trace bench-consensus failover fire
+.PHONY: help setup devnet demo stop status clean test unit functional check types lint arch sim seeds mutations bench bench-vm fuzz gas interop soak wheel lock trace bench-consensus bench-snapshot failover fire
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -76,6 +76,9 @@ bench: setup ## throughput, latency, fail-over; writes build/bench.json (QUICK=1
 
 bench-vm: setup ## speed of the contract VM, and of a block of 500 with its state tree; writes build/bench-vm.json
 	@$(PY) scripts/bench_vm.py
+
+bench-snapshot: setup ## a new node's way to 3,000 blocks: by a snapshot, and by executing them all; writes build/bench-snapshot.json
+	@BLOCKS=$${BLOCKS:-3000} $(PY) scripts/bench_snapshot.py
 
 bench-consensus: setup ## messages, bytes, CPU and latency of agreement for 4 to 100 validators, in the simulator (QUICK=1: to 16)
 	@$(PY) scripts/bench_consensus.py

@@ -102,7 +102,10 @@ def back_up_node(directory: Path, destination: Path, *, keys: bool, passphrase: 
 
 
 def restore_node(source: Path, directory: Path, passphrase: Callable[[], str]) -> tuple[BackupIndex, StoreReport | None]:
-    """Restore a node's directory; `passphrase` is asked for if the backup is sealed. Raises `StorageError` for a damaged backup, `ConfigError` if data is there."""
+    """Restore a node's directory; `passphrase` is asked for if the backup is sealed.
+
+    Raises `StorageError` for a damaged backup, `KeystoreError` for a wrong passphrase, `ConfigError` if data is there.
+    """
     return restore(source, NodeDirectory(directory), passphrase)
 
 

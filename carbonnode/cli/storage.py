@@ -6,7 +6,7 @@ import click
 
 from carbonnode.cli.groups import SuggestingGroup
 from carbonnode.cli.output import Output, note
-from carbonnode.cli.session import json_option
+from carbonnode.cli.session import json_option, passphrase
 
 _node_directory = click.option(
     "--dir", "directory", required=True, type=click.Path(file_okay=False, path_type=Path), help="The node's directory."
@@ -93,19 +93,21 @@ def verify(directory: Path, height: int | None, output: Output) -> int:
 @_node_directory
 @click.option("--to", "destination", required=True, type=click.Path(file_okay=False, path_type=Path), help="A new directory for the backup.")
 @click.option("--keys", is_flag=True, help="With the node's keys, encrypted as they are: who has file and passphrase is this node.")
+@click.option("--encrypt", is_flag=True, help="Seal every file with a passphrase: a backup holds the whole ledger.")
 @json_option
-def backup(directory: Path, destination: Path, keys: bool, output: Output) -> int:
+def backup(directory: Path, destination: Path, keys: bool, encrypt: bool, output: Output) -> int:
     """Back up a stopped node: blocks, state, settings, genesis, certificate; never its votes.
 
     \b
     Example:
-      carbonnode backup --dir n1 --to /backup/n1-2026-11-21 --keys
+      carbonnode backup --dir n1 --to /backup/n1-2026-11-21 --keys --encrypt
     """
     import msgspec
 
     from carbonnode.app import back_up_node
 
-    output.result(msgspec.to_builtins(back_up_node(directory, destination, keys=keys)))
+    secret = passphrase(directory / "keys", f"the backup {destination}", confirm=True) if encrypt else None
+    output.result(msgspec.to_builtins(back_up_node(directory, destination, keys=keys, passphrase=secret)))
     return 0
 
 
@@ -126,7 +128,7 @@ def restore(directory: Path, source: Path, output: Output) -> int:
 
     from carbonnode.app import restore_node
 
-    index, report = restore_node(source, directory)
+    index, report = restore_node(source, directory, lambda: passphrase(directory / "keys", f"the backup {source}"))
     if not (directory / "keys").is_dir() or not any((directory / "keys").glob("*.key.json")):
         note(f"the backup has no keys: put those of {index.name} into {directory / 'keys'} before you start the node")
     output.result({"name": index.name, "height": index.height, "header_hash": index.header_hash, "verified": msgspec.to_builtins(report)})

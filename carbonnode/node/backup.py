@@ -1,22 +1,24 @@
 """Backup of a stopped node into a directory of plain files, and the way back (`carbonnode backup`, `carbonnode restore`).
 
 Databases are written out key by key from a frozen view; LevelDB's own files are never copied. `backup.json` comes last and has the size and hash of every
-file: without it a backup is unfinished. The vote journal isn't in it: old votes must never come back. A restored validator abstains until that is safe.
+file: without it a backup is unfinished. The vote journal isn't in it: old votes must never come back. A restored validator abstains until that is safe. With a
+passphrase every other file is sealed; the keys are encrypted by their own already.
 """
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import msgspec
 
 from carbonnode import __version__
 from carbonnode.chain.genesis import parse_genesis
 from carbonnode.errors import ConfigError, StorageError
-from carbonnode.identity import KeyStore
+from carbonnode.identity import KeyStore, Strength
+from carbonnode.identity.sealed_file import PIECE_BYTES, Seal, new_seal, seal_key, sealed, unsealed
 from carbonnode.node.changes import FILE as CHANGES
 from carbonnode.node.config import NodeConfig
 from carbonnode.node.directory import VOTED, NodeDirectory
@@ -32,7 +34,6 @@ KEYS: Final = "keys.json"
 _STORES: Final = ("blocks", "state")
 _MAGIC: Final = b"carbonnode kv 1\n"
 _BATCH_BYTES: Final = 4 * 1024 * 1024
-_PIECE: Final = 1 << 20
 
 
 class BackupFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,16 +55,21 @@ class BackupIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     header_hash: str
     keys: bool
     files: dict[str, BackupFile]
+    seal: Seal | None = None
 
 
-def back_up(directory: NodeDirectory, destination: Path, *, keys: bool) -> BackupIndex:
-    """Write a backup of a stopped node into the new directory `destination`, with its keys, still encrypted, if `keys`.
+def back_up(
+    directory: NodeDirectory, destination: Path, *, keys: bool, passphrase: str | None = None, strength: Strength = Strength.SENSITIVE
+) -> BackupIndex:
+    """Write a backup of a stopped node into the new directory `destination`, with its keys, still encrypted, if `keys`; sealed if there is a passphrase.
 
     Raises `StorageError` if the node runs or its stores are unreadable, `ConfigError` if there is something at `destination`.
     """
     config, genesis = directory.config(), directory.genesis()
     if destination.exists() and any(destination.iterdir()):
         raise ConfigError(f"{destination} isn't empty: name a new directory for each backup")
+    seal = None if passphrase is None else new_seal(strength)
+    key = None if seal is None or passphrase is None else seal_key(seal, passphrase)
     with directory.open_data(genesis) as data:
         recover(data.path, genesis)
         destination.mkdir(parents=True, exist_ok=True)
@@ -75,14 +81,14 @@ def back_up(directory: NodeDirectory, destination: Path, *, keys: bool) -> Backu
                     blocks = BlockStore(kv)
                     blocks.verify_chain()
                     height, header_hash = blocks.height, blocks.tip_hash
-                files[f"{name}.kv"] = _dump(kv, destination / f"{name}.kv")
+                files[f"{name}.kv"] = _dump(kv, destination / f"{name}.kv", key)
         for source in _plain_files(directory):
             if source.exists():
-                files[source.name] = _copy(source, destination / source.name)
+                files[source.name] = _keep(source, destination / source.name, key)
         if keys:
             KeyStore(directory.keys_path).export_backup(destination / KEYS)
             files[KEYS] = _measured(destination / KEYS)
-        index = BackupIndex(FORMAT, __version__, config.node.name, config.node.role, genesis.chain_id.hex(), height, header_hash.hex(), keys, files)
+        index = BackupIndex(FORMAT, __version__, config.node.name, config.node.role, genesis.chain_id.hex(), height, header_hash.hex(), keys, files, seal)
         sync_directory(destination)
         write_durably(destination / INDEX, msgspec.json.format(msgspec.json.encode(index), indent=1) + b"\n")
     return index
@@ -115,23 +121,25 @@ def check_backup(source: Path) -> BackupIndex:
     return index
 
 
-def restore(source: Path, directory: NodeDirectory) -> tuple[BackupIndex, StoreReport | None]:
+def restore(source: Path, directory: NodeDirectory, passphrase: Callable[[], str]) -> tuple[BackupIndex, StoreReport | None]:
     """Make the node directory, or only its data where the rest is there, from a verified backup; check everything that was restored.
 
-    Nothing is overwritten. Raises `StorageError` for a damaged backup or data that doesn't check, `ConfigError` if data or another node is there.
+    `passphrase` is asked for if the backup is sealed. Nothing is overwritten. Raises `KeystoreError` if the passphrase doesn't open it, `StorageError` for a
+    damaged backup or data that doesn't check, `ConfigError` if data or another node is there.
     """
     index = check_backup(source)
     data = directory.data_path
     if data.exists() and any(data.iterdir()):
         raise ConfigError(f"{data} holds data already: move it away first, a restore overwrites nothing")
-    genesis = parse_genesis((source / directory.genesis_path.name).read_bytes(), source / directory.genesis_path.name)
+    key = None if index.seal is None else seal_key(index.seal, passphrase())
+    genesis = parse_genesis(b"".join(_content(source / directory.genesis_path.name, key)), source / directory.genesis_path.name)
     if genesis.chain_id.hex() != index.chain_id:
         raise StorageError(f"{source}: its genesis file isn't that of the chain it says: use another backup", code="corrupt")
     if directory.config_path.exists():
         _check_same_node(index, directory.config(), directory.genesis().chain_id.hex(), directory)
     directory.path.mkdir(parents=True, exist_ok=True)
     fresh = directory.path / "data.restored"
-    _fill(fresh, index, source, genesis.chain_id)
+    _fill(fresh, index, source, genesis.chain_id, key)
     report = None if index.role == "user" else _checked(check_store(fresh, genesis), index, source)
     if index.keys and not KeyStore(directory.keys_path).list_keys():
         KeyStore(directory.keys_path).import_backup(source / KEYS)
@@ -144,18 +152,18 @@ def restore(source: Path, directory: NodeDirectory) -> tuple[BackupIndex, StoreR
     fresh.rename(data)
     for path in (directory.genesis_path, directory.certificate_path, directory.revocations_path, directory.config_path):
         if path.name in index.files and not path.exists():
-            _copy(source / path.name, path)
+            _written(path, _content(source / path.name, key))
     sync_directory(directory.path)
     return index, report
 
 
-def _fill(fresh: Path, index: BackupIndex, source: Path, chain_id: bytes) -> None:
+def _fill(fresh: Path, index: BackupIndex, source: Path, chain_id: bytes, key: bytes | None) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     DataDirectory.create(fresh, chain_id)
     for name in _STORES:
-        _load(source / f"{name}.kv", fresh / name)
+        _load(source / f"{name}.kv", fresh / name, key)
     if CHANGES in index.files:
-        _copy(source / CHANGES, fresh / CHANGES)
+        _written(fresh / CHANGES, _content(source / CHANGES, key))
 
 
 def _check_same_node(index: BackupIndex, config: NodeConfig, chain_id: str, directory: NodeDirectory) -> None:
@@ -179,21 +187,27 @@ def _checked(report: StoreReport, index: BackupIndex, source: Path) -> StoreRepo
 def _measured(path: Path) -> BackupFile:
     hashed, size = blake2b(digest_size=32), 0
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
+        while piece := file.read(PIECE_BYTES):
             hashed.update(piece)
             size += len(piece)
     return BackupFile(size, hashed.hexdigest())
 
 
-def _copy(source: Path, target: Path) -> BackupFile:
-    with source.open("rb") as file:
-        return _written(target, lambda: iter(lambda: file.read(_PIECE), b""))
+def _keep(source: Path, target: Path, key: bytes | None) -> BackupFile:
+    pieces = _content(source, None)
+    return _written(target, pieces if key is None else sealed(pieces, key, target.name))
 
 
-def _written(path: Path, pieces: Callable[[], Iterator[bytes]]) -> BackupFile:
+def _content(path: Path, key: bytes | None) -> Iterator[bytes]:
+    """A file's content, opened with the key if it is sealed."""
+    with path.open("rb") as file:
+        yield from iter(lambda: file.read(PIECE_BYTES), b"") if key is None else unsealed(file, key, path.name)
+
+
+def _written(path: Path, pieces: Iterable[bytes]) -> BackupFile:
     hashed, size = blake2b(digest_size=32), 0
     with path.open("xb") as file:
-        for piece in pieces():
+        for piece in pieces:
             file.write(piece)
             hashed.update(piece)
             size += len(piece)
@@ -202,28 +216,30 @@ def _written(path: Path, pieces: Callable[[], Iterator[bytes]]) -> BackupFile:
     return BackupFile(size, hashed.hexdigest())
 
 
-def _dump(kv: LevelKV, path: Path) -> BackupFile:
+def _dump(kv: LevelKV, path: Path, seal: bytes | None) -> BackupFile:
     """Every pair of a frozen view: lengths of key and value (4 bytes each), key, value."""
     frozen = kv.snapshot()
 
     def pieces() -> Iterator[bytes]:
-        yield _MAGIC
+        held = bytearray(_MAGIC)
         for key, value in frozen.iterate():
-            yield b"".join((len(key).to_bytes(4, "big"), len(value).to_bytes(4, "big"), key, value))
+            held += b"".join((len(key).to_bytes(4, "big"), len(value).to_bytes(4, "big"), key, value))
+            while len(held) >= PIECE_BYTES:
+                yield bytes(held[:PIECE_BYTES])
+                del held[:PIECE_BYTES]
+        yield bytes(held)
 
     try:
-        return _written(path, pieces)
+        return _written(path, pieces() if seal is None else sealed(pieces(), seal, path.name))
     finally:
         frozen.close()
 
 
-def _load(path: Path, target: Path) -> None:
-    with path.open("rb") as file, LevelKV.open(target) as kv:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise StorageError(f"{path} isn't a database that was backed up: use another backup", code="corrupt")
+def _load(path: Path, target: Path, seal: bytes | None) -> None:
+    with LevelKV.open(target) as kv:
         batch: list[tuple[bytes, bytes]] = []
         size = 0
-        while (pair := _pair(file, path)) is not None:
+        for pair in _pairs(path, seal):
             batch.append(pair)
             size += len(pair[0]) + len(pair[1])
             if size >= _BATCH_BYTES:
@@ -232,12 +248,22 @@ def _load(path: Path, target: Path) -> None:
         kv.write(batch, sync=True)
 
 
-def _pair(file: BinaryIO, path: Path) -> tuple[bytes, bytes] | None:
-    head = file.read(8)
-    if not head:
-        return None
-    key_size, value_size = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:], "big")
-    body = file.read(key_size + value_size)
-    if len(head) < 8 or len(body) < key_size + value_size:
+def _pairs(path: Path, seal: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    held, begun = bytearray(), False
+    for piece in _content(path, seal):
+        held += piece
+        at = 0
+        if not begun:
+            if held[: len(_MAGIC)] != _MAGIC:
+                raise StorageError(f"{path} isn't a database that was backed up: use another backup", code="corrupt")
+            begun, at = True, len(_MAGIC)
+        while len(held) >= at + 8:
+            middle = at + 8 + int.from_bytes(held[at : at + 4], "big")
+            end = middle + int.from_bytes(held[at + 4 : at + 8], "big")
+            if len(held) < end:
+                break
+            yield bytes(held[at + 8 : middle]), bytes(held[middle:end])
+            at = end
+        del held[:at]
+    if held or not begun:
         raise StorageError(f"{path} ends in the middle of a record: use another backup", code="corrupt")
-    return body[:key_size], body[key_size:]

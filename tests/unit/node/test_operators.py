@@ -198,6 +198,36 @@ def test_a_backup_comes_back_whole_without_votes(node: NodeDirectory, tmp_path: 
     assert command(capsys, "backup", "--dir", node.path, "--to", saved)[1]["error"]["code"] == "config"
 
 
+def test_a_sealed_backup_opens_with_its_passphrase_only(
+    node: NodeDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, wrong, saved = tmp_path / "secret", tmp_path / "wrong", tmp_path / "backup"
+    secret.write_text("of this backup\n")
+    wrong.write_text("of another one\n")
+    monkeypatch.setenv("CARBONNODE_PASSPHRASE_FILE", str(secret))
+    status, index = command(capsys, "backup", "--dir", node.path, "--to", saved, "--keys", "--encrypt")
+    assert status == 0
+    assert index["seal"]["operations"] >= 2
+    content = b"".join(path.read_bytes() for path in saved.iterdir())
+    with LevelKV.open(node.data_path / "blocks") as kv:
+        assert BlockStore(kv).block(5).transactions[0] not in content
+    assert b"BEGIN CERTIFICATE" not in content
+    monkeypatch.setenv("CARBONNODE_PASSPHRASE_FILE", str(wrong))
+    status, refused = command(capsys, "restore", "--dir", tmp_path / "other", "--from", saved)
+    assert (status, refused["error"]["code"]) == (1, "keystore")
+    assert not (tmp_path / "other" / "data").exists()
+    monkeypatch.setenv("CARBONNODE_PASSPHRASE_FILE", str(secret))
+    status, report = command(capsys, "restore", "--dir", tmp_path / "other", "--from", saved)
+    assert (status, report["verified"]["ok"]) == (0, True)
+    assert standing(tmp_path / "other" / "data") == standing(node.data_path)
+    # A file under another's name isn't taken for it, even with hashes that hold.
+    doctored = json.loads((saved / INDEX).read_bytes())
+    (saved / "state.kv").write_bytes((saved / "blocks.kv").read_bytes())
+    doctored["files"]["state.kv"] = doctored["files"]["blocks.kv"]
+    (saved / INDEX).write_text(json.dumps(doctored))
+    assert command(capsys, "restore", "--dir", tmp_path / "third", "--from", saved)[1]["error"]["code"] == "keystore"
+
+
 def test_a_backup_without_keys_restores_the_data_of_the_same_node_only(node: NodeDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved = tmp_path / "backup"
     assert command(capsys, "backup", "--dir", node.path, "--to", saved)[0] == 0
