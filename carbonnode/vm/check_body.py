@@ -400,6 +400,9 @@ class BodyChecker:
             self.refuse(node, "event", 'write emit("Name", field=value, ...): the name is a literal word of letters, digits and _')
         if len(node.keywords) > MAX_EVENT_FIELDS:
             self.refuse(node, "event", f"an event has at most {MAX_EVENT_FIELDS} fields")
+        fields = [keyword.arg for keyword in node.keywords]
+        if len(set(fields)) < len(fields):
+            self.refuse(node, "event", "an event has each field once: rename one")
         for keyword in node.keywords:
             if keyword.arg is None:
                 self.refuse(node, "star", "`**` isn't in the dialect: write the fields out")

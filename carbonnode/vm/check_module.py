@@ -137,6 +137,8 @@ class ModuleChecker:
         for arg in spec.args:
             if arg.arg in RESERVED or arg.arg in TYPE_NAMES:
                 self.report.refuse(arg, "reserved-name", f"{arg.arg!r} belongs to the dialect: choose another name")
+            if any(arg.arg == name for name, _ in found):
+                self.report.refuse(arg, "duplicate-name", f"{arg.arg!r} is a parameter already: choose another name")
             found.append((arg.arg, self.parameter_type(arg, wanted)))
         return tuple(found)
 

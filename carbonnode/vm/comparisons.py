@@ -198,8 +198,8 @@ def item_of(where: Any, key: Any) -> Any:
     raise ContractAbort(codes.TYPE)
 
 
-def set_item(where: Any, key: Any, value: Any) -> None:
-    """`where[key] = value`."""
+def set_item(value: Any, where: Any, key: Any) -> None:
+    """`where[key] = value`: the value is evaluated first, as in Python."""
     kind = type(where)
     if kind is list:
         if type(key) is not int:

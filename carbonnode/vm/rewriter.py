@@ -126,7 +126,7 @@ class FunctionRewriter(ExpressionRewriter):
             return ast.Assign(targets=[target], value=value)
         if self.is_storage(target.value):
             return ast.Expr(value=call(f"_put_{target.value.id}", value, *self.key(target.slice)))  # type: ignore[attr-defined]
-        return ast.Expr(value=call("_setitem", self.expr(target.value), self.expr(target.slice), value))
+        return ast.Expr(value=call("_setitem", value, self.expr(target.value), self.expr(target.slice)))
 
     def augmented(self, node: ast.AugAssign) -> list[ast.stmt]:
         """`target += value`: a subscript's parts are evaluated once."""
@@ -149,7 +149,7 @@ class FunctionRewriter(ExpressionRewriter):
             return [*keep, ast.Expr(value=call(f"_put_{name}", after, *[load(temp) for temp in temps]))]
         keep = [self.bind("_x", self.expr(target.value)), self.bind("_k0", self.expr(target.slice))]
         after = self.combined(node.op, call("_item", load("_x"), load("_k0")), value, self.types.of(target), kind)
-        return [*keep, ast.Expr(value=call("_setitem", load("_x"), load("_k0"), after))]
+        return [*keep, ast.Expr(value=call("_setitem", after, load("_x"), load("_k0")))]
 
     def combined(self, op: ast.operator, before: ast.expr, value: ast.expr, left: Type, right: Type) -> ast.expr:
         """The new value of an augmented assignment: a list grows in place."""

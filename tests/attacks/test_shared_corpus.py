@@ -1,5 +1,6 @@
 """Every file of the shared attack corpus ends as its first line says, with the state untouched, within its time and memory."""
 
+import json
 import os
 import re
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from carbonnode.chain.transaction import Call
+from carbonnode.cli.main import run as carbonnode
 from carbonnode.vm.contract import ContractRefused, compile_contract
 from carbonnode.vm.gas import SCHEDULES
 from carbonnode.vm.machine import Machine
@@ -51,6 +53,16 @@ def test_an_attack_ends_as_its_first_line_says(path: Path) -> None:
     outcome, code = ending(source)
     assert outcome in wanted, f"{path.name} ended as {outcome} ({code})"
     assert time.perf_counter() - start < MAX_SECONDS
+
+
+@pytest.mark.skipif(not FILES, reason=f"no shared attack corpus at {FOLDER}: set CARBONNODE_SHARED to the folder that holds attacks/")
+@pytest.mark.parametrize("path", FILES or [Path("none")], ids=lambda path: path.stem)
+def test_contract_run_says_the_same_of_an_attack(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome, code = ending(path.read_bytes())
+    assert carbonnode(["contract", "run", str(path), "--method", "go", "--gas", str(GAS), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["outcome"], document["code"]) == (outcome, code)
+    assert document["outcome"] == "OK" or (document["writes"], document["changes"], document["events"]) == (0, [], [])
 
 
 @pytest.mark.skipif(not FILES, reason=f"no shared attack corpus at {FOLDER}: set CARBONNODE_SHARED to the folder that holds attacks/")
