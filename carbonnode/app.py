@@ -52,6 +52,7 @@ from carbonnode.storage.datadir import DataDirectory
 from carbonnode.storage.journal import VoteJournal
 from carbonnode.storage.leveldb import LevelKV
 from carbonnode.storage.space import SpaceGuard
+from carbonnode.vm.interpreter import require_plain_interpreter
 
 SWITCH_INTERVAL_S = 0.0005
 """Threads that verify signatures get the interpreter back this often (measured: 1.8x beside a busy loop)."""
@@ -63,6 +64,7 @@ def run_node(directory: Path, environment: Mapping[str, str] | None = None) -> i
     given = os.environ if environment is None else environment
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
+        require_plain_interpreter()
         while True:
             process = NodeProcess(NodeDirectory(directory), given)
             status = uvloop.run(process.run())

@@ -12,6 +12,7 @@ from carbonnode.chain.values import Value
 from carbonnode.errors import ContractError
 from carbonnode.vm.contract import Contract, compile_contract
 from carbonnode.vm.gas import SCHEDULES
+from carbonnode.vm.interpreter import require_plain_interpreter
 from carbonnode.vm.keys import storage_key
 from carbonnode.vm.machine import Machine
 from carbonnode.vm.memory_state import MemoryState
@@ -70,6 +71,8 @@ class LocalChain:
     """
 
     def __init__(self, time_ms: int = DEFAULT_TIME_MS, *, gas_schedule: int = 1) -> None:
+        """Raises `ConfigError` under interpreter flags that no node runs with."""
+        require_plain_interpreter()
         self.state = MemoryState()
         self.time_ms = time_ms
         self.height = 0

@@ -30,6 +30,7 @@ from carbonnode.node.snapshot_service import SnapshotService
 from carbonnode.storage.crashpoints import CrashPoints
 from carbonnode.storage.leveldb import LevelKV
 from carbonnode.storage.space import SpaceGuard
+from carbonnode.vm.interpreter import require_plain_interpreter
 
 for _name in ("ascii", "latin-1"):
     codecs.lookup(_name)  # loaded from a file at first use, which the sandbox no longer allows
@@ -177,6 +178,7 @@ def _public_class(error: CarbonnodeError) -> str:
 
 def main() -> int:
     """Entry point of the process."""
+    require_plain_interpreter()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.setswitchinterval(0.05)
     connection = int(os.environ[protocol.FD_VARIABLE])
