@@ -16,7 +16,7 @@ from carbonnode.vm.checker import check
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = (ROOT / "docs" / "contracts.md").read_text("utf-8")
-PYTHON_KINDS = {"python contract", "python test", "python excerpt", "python accepted", "python refused"}
+PYTHON_KINDS = {"python contract", "python test", "python excerpt", "python accepted", "python module", "python refused"}
 KINDS = PYTHON_KINDS | {"sh", "sh network", "text gas", "text check", "diff pool.py pool_v2.py"}
 STORAGE = """
 orders = Map(str, int, tuple)
@@ -82,6 +82,11 @@ def test_contracts_of_the_guide_are_accepted() -> None:
 @pytest.mark.parametrize("number", range(len(of_kind("python accepted"))))
 def test_fragments_are_accepted(number: int) -> None:
     assert check(in_a_body(of_kind("python accepted")[number].text.splitlines())).errors == ()
+
+
+def test_functions_are_accepted() -> None:
+    for block in of_kind("python module"):
+        assert check(in_a_body([]) + b"\n\n" + block.text.encode()).errors == ()
 
 
 def refusals() -> list[tuple[str, str]]:
