@@ -139,6 +139,10 @@ def catch_up(net: ToyNetwork, follower: NodeHandle, height: int, lag: int) -> fl
     net.wait_height(height, [follower.name], timeout_s=1_800.0)
     taken = time.monotonic() - started
     follower.kill()
+    for line in follower.directory.log_path.read_text().splitlines():
+        entry = json.loads(line)
+        if str(entry.get("event", "")).startswith("snapshot "):
+            print({key: entry[key] for key in ("event", "seconds", "ids_seconds", "sources") if key in entry}, file=sys.stderr)
     return taken
 
 

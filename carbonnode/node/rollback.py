@@ -1,7 +1,7 @@
 """`carbonnode rollback`: one stopped node's data back at an earlier certified height, from where it follows its peers again.
 
-By undo records where the state is sound and they reach, else from the newest verified snapshot below that height (or genesis) and the blocks above it. The vote journal is set
-aside: the node abstains until nothing it may have promised can be contradicted.
+By undo records where the state is sound and they reach, else from the newest verified snapshot below that height (or genesis) and the blocks above it. The
+vote journal is set aside: the node abstains until nothing it may have promised can be contradicted.
 """
 
 from pathlib import Path

@@ -52,13 +52,13 @@ class StateTransfer:
         self._log = log
         self._lag = lag
 
-    async def run(self, height: int, target: int) -> bool:
+    async def run(self, height: int, target: int, *, needed: bool = False) -> bool:
         """`sync.Transfer`"""
-        if not self._lag or target - height <= self._lag:
+        if not self._lag or (target - height <= self._lag and not needed):
             return False
         started = time.monotonic()
         try:
-            found = await self._fetcher.fetch(height + self._lag)
+            found = await self._fetcher.fetch(height if needed else height + self._lag)
             if found is None:
                 return False
             fetched, snapshot = found
@@ -69,8 +69,10 @@ class StateTransfer:
                 resumed=self._fetcher.resumed,
                 sources=dict(self._fetcher.sources),
                 seconds=round(time.monotonic() - started, 2),
+                ids_seconds=round(self._fetcher.ids_s, 2),
             )
             await self._build(fetched)
+            self._log.info("snapshot built", height=snapshot.header.height, seconds=round(time.monotonic() - started, 2))
         except (StorageError, InvalidBlock, OSError) as error:
             # Nothing was decided: blocks may do, and what was fetched is checked again next time.
             self._log.error("snapshot given up", error=str(error))

@@ -66,8 +66,11 @@ class SyncHost(Protocol):
 class Transfer(Protocol):
     """Brings a snapshot of the state."""
 
-    async def run(self, height: int, target: int) -> bool:
-        """From `height` closer to `target` by a snapshot, if that is far and there is one; whether the stores stand elsewhere now."""
+    async def run(self, height: int, target: int, *, needed: bool = False) -> bool:
+        """From `height` closer to `target` by a snapshot, if that is far (or `needed`: nobody gives the next block) and there is one.
+
+        Answers whether the stores stand elsewhere now.
+        """
         ...
 
 
@@ -141,6 +144,9 @@ class Syncer:
             fruitful = True
             while fruitful and self._blocks.height < self._target:
                 fruitful = await self._round()
+                if not fruitful and self.transfer is not None:
+                    # Whoever is connected may itself have begun from a snapshot, and lack the block that comes next here.
+                    fruitful = await self.transfer.run(self._blocks.height, self._target, needed=True)
             await self._finish()
         except asyncio.CancelledError:
             raise

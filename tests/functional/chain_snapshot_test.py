@@ -3,6 +3,8 @@
 import json
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +18,10 @@ from carbonnode.chain.transaction import Transaction
 from carbonnode.node.config import StorageSection
 from carbonnode.node.snapshot_install import SNAPSHOTS
 from carbonnode.storage import leveldb
+from carbonnode.storage.blocks import BlockStore
 from carbonnode.storage.crashpoints import VARIABLE
 from carbonnode.storage.datadir import DataDirectory
+from carbonnode.storage.leveldb import LevelKV
 from carbonnode.storage.snapshots import SnapshotDirectory
 from tests.functional.harness import BANK, NodeHandle, ToyNetwork, signer
 
@@ -102,7 +106,33 @@ def payments(network: ToyNetwork) -> Iterator[Payments]:
     made.end()
 
 
-def test_a_follower_and_wiped_validators_fetch_the_state_while_payments_go_on(network: ToyNetwork, payments: Payments) -> None:
+def operate(*argv: object) -> dict[str, Any]:
+    """Run an operator's command; its JSON."""
+    done = subprocess.run([sys.executable, "-m", "carbonnode", *[str(part) for part in argv], "--json"], capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def back_and_forth(network: ToyNetwork, follower: NodeHandle, validator: NodeHandle, tmp_path: Path) -> None:
+    for node in (follower, validator):
+        assert node.kill(signal.SIGTERM) == 0
+    with LevelKV.open(follower.directory.data_path / "blocks") as kv:
+        target = BlockStore(kv).height - 10
+    report = operate("rollback", "--dir", follower.directory.path, "--to-height", target)
+    assert (report["height"], report["by"]) == (target, "undo")
+    saved = operate("backup", "--dir", validator.directory.path, "--to", tmp_path / "backup")
+    shutil.rmtree(validator.directory.data_path)
+    assert operate("restore", "--dir", validator.directory.path, "--from", tmp_path / "backup")["height"] == saved["height"]
+    for node in (follower, validator):
+        assert operate("verify-store", "--dir", node.directory.path)["ok"]
+    network.up([follower.name, validator.name])
+    for node in (follower, validator):
+        wait_caught_up(network, node)
+    network.wait("the restored node to abstain", lambda: any(line["code"] == "abstaining" for line in logged(validator, "alarm")), 60.0)
+
+
+def test_a_follower_and_wiped_validators_fetch_the_state_while_payments_go_on(network: ToyNetwork, payments: Payments, tmp_path: Path) -> None:
     first, _, third, fourth = network.validators
     follower = network.nodes[FOLLOWER]
     wait_for_snapshot(network)
@@ -146,6 +176,9 @@ def test_a_follower_and_wiped_validators_fetch_the_state_while_payments_go_on(ne
     wait_caught_up(network, third)
     network.wait("it to vote again", lambda: any(line["code"] == "abstaining-over" for line in logged(third, "alarm")), 120.0)
     assert logged(third, "snapshot installed")
+
+    # An operator takes the follower back, and a validator's disk dies after a backup: both follow again.
+    back_and_forth(network, follower, fourth, tmp_path)
 
     sent = payments.end()
     network.settle(first, sent, timeout_s=60.0)

@@ -1,6 +1,7 @@
 """What operators do with a stopped node's stores: snapshot, backup, restore, rollback; each verified, each refused while the node runs."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,20 @@ def small() -> Genesis:
     return genesis(undo_blocks=UNDO, validity_blocks=500)
 
 
-@pytest.fixture
-def node(tmp_path: Path) -> NodeDirectory:
-    """A validator's directory after `BLOCKS` blocks, stopped."""
-    directory = NodeDirectory(tmp_path / "node")
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = NodeDirectory(tmp_path_factory.mktemp("template") / "node")
     create_node_keys(directory.keys_path, SECRET, strength=Strength.THROW_AWAY)
     directory.create(NodeConfig(node=NodeSection(name="v0", role="super")), small().to_json(), b"certificate")
     grow(directory.data_path, BLOCKS)
-    return directory
+    return directory.path
+
+
+@pytest.fixture
+def node(template: Path, tmp_path: Path) -> NodeDirectory:
+    """A validator's directory after `BLOCKS` blocks, stopped."""
+    shutil.copytree(template, tmp_path / "node")
+    return NodeDirectory(tmp_path / "node")
 
 
 def grow(path: Path, blocks: int) -> None:

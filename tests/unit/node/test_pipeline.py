@@ -294,12 +294,14 @@ async def test_a_paused_pipeline_finishes_what_is_certified_and_forgets_the_rest
 class FakeTransfer:
     """`sync.Transfer` that puts another chain's state and blocks in place, as an install does."""
 
-    def __init__(self, host: "Host", height: int) -> None:
-        self.host, self.height = host, height
-        self.asked: list[tuple[int, int]] = []
+    def __init__(self, host: "Host", height: int, *, far: bool = True) -> None:
+        self.host, self.height, self.far = host, height, far
+        self.asked: list[tuple[int, int, bool]] = []
 
-    async def run(self, height: int, target: int) -> bool:
-        self.asked.append((height, target))
+    async def run(self, height: int, target: int, *, needed: bool = False) -> bool:
+        self.asked.append((height, target, needed))
+        if not self.far and not needed:
+            return False
         node, chain = self.host.node, self.host.node.chain
         for at in range(height + 1, self.height + 1):
             stored = chain.blocks.block(at)
@@ -321,7 +323,7 @@ async def test_a_node_far_behind_begins_with_a_snapshot_then_follows_blocks() ->
     transfer = host.syncer.transfer = FakeTransfer(host, 15)
     host.syncer.want(20)
     assert await asyncio.wait_for(host.done, 20) == 20
-    assert transfer.asked == [(0, 20)]
+    assert transfer.asked == [(0, 20, False)]
     assert host.syncer.blocks_applied == 5
     assert (node.blocks.base, node.blocks.first, node.blocks.height) == (15, 16, 20)
     # It serves what it has, and nothing that would look like a chain with holes.
@@ -335,6 +337,22 @@ async def test_a_node_far_behind_begins_with_a_snapshot_then_follows_blocks() ->
     with pytest.raises(ServiceRefusal):
         history.events(3, 20)
     assert len(history.events(16, 20)) == 5
+    await node.pipeline.stop()
+    assert node.faults == []
+
+
+async def test_a_node_whose_next_block_nobody_has_takes_a_snapshot_though_it_is_near() -> None:
+    chain = Chain()
+    for _ in range(20):
+        chain.grow(chain.note())
+    node = await Node(chain).open()
+    host = Host(node)
+    host.peers = {"young": lambda wanted: serve_blocks(chain.blocks, wanted) if wanted.first > 15 else Raws(())}
+    transfer = host.syncer.transfer = FakeTransfer(host, 15, far=False)
+    host.syncer.want(20)
+    assert await asyncio.wait_for(host.done, 20) == 20
+    assert transfer.asked == [(0, 20, False), (0, 20, True)]
+    assert node.blocks.base == 15
     await node.pipeline.stop()
     assert node.faults == []
 
