@@ -16,6 +16,7 @@ from carbonnode.node.snapshot_transfer import StateTransfer
 from carbonnode.node.validator import VALIDATOR_ROLES, ValidatorNode
 from carbonnode.node.wire import FetchChunk, RequestKind, decode_payload
 from carbonnode.storage.snapshots import SnapshotDirectory
+from carbonnode.storage.space import SpaceGuard
 
 
 class SnapshotDesk:
@@ -27,7 +28,8 @@ class SnapshotDesk:
         directory = SnapshotDirectory(state / SNAPSHOTS)
         self.keeper = SnapshotKeeper(executor, directory, settings.snapshot_blocks, node.history.changes_before, around.log, around.crash)
         installation = Installation(state.parent, around.genesis, around.crash)
-        fetcher = SnapshotFetcher(around.genesis, installation, node.sender.request, node, around.crash)
+        guard = SpaceGuard(state.parent, settings.reserve_bytes)
+        fetcher = SnapshotFetcher(around.genesis, installation, node.sender.request, node, guard, around.crash)
         self.transfer = StateTransfer(
             fetcher=fetcher,
             installation=installation,

@@ -17,7 +17,7 @@ from carbonnode.chain.hashing import blake2b_256
 from carbonnode.chain.header import Header
 from carbonnode.chain.merkle import leaf_hash, tree_head
 from carbonnode.chain.transaction import Transaction
-from carbonnode.errors import CarbonnodeError, InvalidBlock, PeerViolation, RemoteError
+from carbonnode.errors import CarbonnodeError, InvalidBlock, PeerViolation, RemoteError, StorageError
 from carbonnode.ledger import layout
 from carbonnode.ledger.epochs import Epoch
 from carbonnode.ledger.salts import SALT_BYTES
@@ -26,6 +26,7 @@ from carbonnode.node.snapshot_install import Installation
 from carbonnode.node.snapshot_store import BlockIds, FetchedSnapshot
 from carbonnode.node.wire import FetchBlocks, FetchChunk, Raws, RequestKind, SnapshotOffer, SnapshotOffers, SyncBlock, decode_payload
 from carbonnode.storage.crashpoints import CrashPoints
+from carbonnode.storage.space import SpaceGuard
 
 OFFER_TIMEOUT_S: Final = 1.0
 PROOF_TIMEOUT_S: Final = 20.0
@@ -57,13 +58,18 @@ class FetchHost(Protocol):
 class SnapshotFetcher:
     """Gets one complete snapshot on disk."""
 
-    def __init__(self, genesis: Genesis, installation: Installation, request: Request, host: FetchHost, crash: CrashPoints | None = None) -> None:
+    def __init__(
+        self, genesis: Genesis, installation: Installation, request: Request, host: FetchHost, guard: SpaceGuard, crash: CrashPoints | None = None
+    ) -> None:
         self._genesis = genesis
+        self._guard = guard
         self._installation = installation
         self._request = request
         self._host = host
         self._crash = crash or CrashPoints()
-        self._bad: set[str] = set()
+        self._useless: set[str] = set()
+        """Asked no more in this fetch: liars, who are blamed, and those who don't answer, who aren't."""
+        self._failure: StorageError | OSError | None = None
         self.resumed = 0
         """Chunks of the last fetch that lay on disk already."""
         self.sources: Counter[str] = Counter()
@@ -72,21 +78,26 @@ class SnapshotFetcher:
         """How long the ids of the last blocks took in it."""
 
     async def fetch(self, above: int) -> tuple[FetchedSnapshot, Verified] | None:
-        """The newest snapshot of a height above `above` that can be had whole; None if there is none."""
-        self._bad.clear()
+        """The newest snapshot of a height above `above` that can be had whole; None if there is none. Raises `StorageError` if the disk refuses."""
+        self._useless.clear()
         offers = await self._offers(above)
         begun = {path.name for path in self._installation.incoming.iterdir()} if self._installation.incoming.is_dir() else set()
-        order = sorted(offers, key=lambda offer: (f"{offer.height}-{offer.digest.hex()[:16]}" in begun, offer.height, len(offers[offer])), reverse=True)
-        for offer in order:
-            found = await self._get(offer, [peer for peer in offers[offer] if peer not in self._bad])
+
+        def worth(offer: SnapshotOffer) -> tuple[bool, bool, int, int]:
+            """One that was begun first, then one that several have: a single peer could hold us up."""
+            name = f"{offer.height}-{offer.digest.hex()[:16]}"
+            return name in begun, len(offers[offer]) > 1, offer.height, len(offers[offer])
+
+        for offer in sorted(offers, key=worth, reverse=True):
+            found = await self._get(offer, [peer for peer in offers[offer] if peer not in self._useless])
             if found is not None:
                 return found
         return None
 
     def _blame(self, peer: str, why: str) -> None:
-        if peer in self._bad:
+        if peer in self._useless:
             return
-        self._bad.add(peer)
+        self._useless.add(peer)
         self._host.blame(peer, BAD_POINTS, f"snapshot: {why}")
 
     async def _offers(self, above: int) -> dict[SnapshotOffer, list[str]]:
@@ -118,9 +129,12 @@ class SnapshotFetcher:
         missing = deque(await loop.run_in_executor(None, fetched.missing, snapshot))
         self.resumed = len(snapshot.manifest.chunks) - len(missing)
         self.sources.clear()
-        usable = {peer: 0 for peer in peers if peer not in self._bad}
+        usable = {peer: 0 for peer in peers if peer not in self._useless}
+        self._failure = None
         while missing and usable:
             await asyncio.gather(*[self._chunks(peer, offer, snapshot, fetched, missing, usable) for peer in list(usable) for _ in range(AT_ONCE)])
+        if self._failure is not None:
+            raise self._failure
         if missing:
             return None
         started = loop.time()
@@ -134,6 +148,7 @@ class SnapshotFetcher:
             try:
                 raw = await self._request(peer, RequestKind.SNAPSHOT_PROOF, wanted, PROOF_TIMEOUT_S)
             except RemoteError:
+                self._useless.add(peer)
                 continue
             if not raw:
                 continue
@@ -169,12 +184,17 @@ class SnapshotFetcher:
                 failures = usable.get(peer, MAX_FAILURES) + 1
                 if error.code != "timeout" or failures >= MAX_FAILURES:
                     usable.pop(peer, None)
+                    self._useless.add(peer)
                     return
                 usable[peer] = failures
             except InvalidBlock as error:
                 missing.append(index)
                 usable.pop(peer, None)
                 self._blame(peer, str(error))
+                return
+            except (StorageError, OSError) as error:
+                self._failure = error
+                usable.clear()
                 return
             else:
                 self.sources[peer] += 1
@@ -183,6 +203,7 @@ class SnapshotFetcher:
     def _keep(self, snapshot: Verified, fetched: FetchedSnapshot, index: int, data: bytes) -> None:
         ref = snapshot.manifest.chunks[index]
         check_chunk(ref, data)
+        self._guard.check(len(data))
         fetched.keep(ref.name, data)
 
     # -- ids of the last blocks -----------------------------------------------------------------------------------------------------------
@@ -194,7 +215,7 @@ class SnapshotFetcher:
         for part in fetched.ids():
             if part.first + len(part.ids) - 1 == top:
                 top, expected = part.first - 1, part.parent
-        peers = deque(peer for peer in self._host.sync_peers(0) if peer not in self._bad)
+        peers = deque(peer for peer in self._host.sync_peers(0) if peer not in self._useless)
         span, refusals = IDS_A_REQUEST, 0
         while top >= lowest and peers and refusals <= len(peers):
             peer = peers[0]
@@ -209,7 +230,7 @@ class SnapshotFetcher:
             else:
                 refusals += 1
             peers.rotate(-1)
-            if peer in self._bad:
+            if peer in self._useless:
                 peers.remove(peer)
         return top < lowest
 

@@ -97,7 +97,8 @@ class Fetching:
         self.blamed: list[str] = []
         self.asked: list[tuple[str, int]] = []
         self.installation = Installation(directory, genesis)
-        self.fetcher = SnapshotFetcher(genesis, self.installation, self.request, self)
+        self.free = 1 << 40
+        self.fetcher = SnapshotFetcher(genesis, self.installation, self.request, self, SpaceGuard(directory, 1000, lambda _path: self.free))
 
     async def request(self, peer: str, kind: int, payload: bytes, _timeout: float) -> bytes:
         self.asked.append((peer, kind))

@@ -10,7 +10,7 @@ from carbonnode.chain.batch import Batch
 from carbonnode.chain.codec import decode, encode
 from carbonnode.chain.header import Header
 from carbonnode.chain.memory_kv import MemoryKV
-from carbonnode.errors import InvalidBlock, RemoteError
+from carbonnode.errors import DiskFull, InvalidBlock, RemoteError
 from carbonnode.ledger.executor import BlockExecutor
 from carbonnode.ledger.snapshot import Chunk, Manifest, SnapshotProof
 from carbonnode.ledger.snapshot_build import build_state
@@ -149,10 +149,38 @@ async def test_the_silent_and_the_gone_hold_nobody_up_and_are_not_blamed(server:
     fetching = Fetching(tmp_path, server.chain.genesis, {**peers, "honest": server.answer})
     assert await fetching.fetcher.fetch(0) is not None
     assert fetching.blamed == []
-    assert sum(1 for peer, kind in fetching.asked if peer == "offers only" and kind == RequestKind.SNAPSHOT_CHUNK) <= 2 * MAX_FAILURES
+    assert sum(1 for peer, kind in fetching.asked if peer == "offers only") <= 2
     assert sum(1 for peer, kind in fetching.asked if peer == "forgets" and kind == RequestKind.SNAPSHOT_CHUNK) <= 2
     alone = Fetching(tmp_path / "alone", server.chain.genesis, peers)
     assert await alone.fetcher.fetch(0) is None
+
+
+async def test_who_is_silent_about_chunks_is_asked_for_a_few_only(server: Server, tmp_path: Path) -> None:
+    async def mute(kind: int, payload: bytes) -> bytes:
+        return await silent(kind, payload) if kind == RequestKind.SNAPSHOT_CHUNK else await server.answer(kind, payload)
+
+    fetching = Fetching(tmp_path, server.chain.genesis, {"mute": mute, "honest": server.answer})
+    assert await fetching.fetcher.fetch(0) is not None
+    assert 0 < sum(1 for peer, kind in fetching.asked if peer == "mute" and kind == RequestKind.SNAPSHOT_CHUNK) <= 2 * MAX_FAILURES
+    assert fetching.blamed == []
+
+
+async def test_one_that_many_have_goes_before_a_newer_one_of_a_single_peer(server: Server, tmp_path: Path) -> None:
+    newer = encode(SnapshotOffers((SnapshotOffer(server.height + 5, b"d" * 32),)))
+    peers: dict[str, Peer] = {"alone": bent(server, RequestKind.SNAPSHOTS, lambda _: newer), "one": server.answer, "two": server.answer}
+    fetching = Fetching(tmp_path, server.chain.genesis, peers)
+    assert await fetching.fetcher.fetch(0) is not None
+    assert ("alone", RequestKind.SNAPSHOT_PROOF) not in fetching.asked
+
+
+async def test_a_disk_without_room_ends_the_fetch_and_keeps_what_is_there(server: Server, tmp_path: Path) -> None:
+    fetching = Fetching(tmp_path, server.chain.genesis, {"one": server.answer, "two": server.answer})
+    fetching.free = 0
+    with pytest.raises(DiskFull):
+        await fetching.fetcher.fetch(0)
+    assert fetching.blamed == []
+    fetching.free = 1 << 40
+    assert await fetching.fetcher.fetch(0) is not None
 
 
 async def test_a_claim_of_a_height_that_nobody_has_costs_nothing_but_a_question(server: Server, tmp_path: Path) -> None:
