@@ -22,6 +22,8 @@ _POLL_S = 0.05
 _READY_POLL_S = 0.3
 _EXECUTOR_POINTS = frozenset(("execute", "finalise", "flush"))
 """Points that take the executor process: the node lives on and starts another."""
+_BLOCK_POINTS = frozenset(("execute", "finalise", "blockstore"))
+"""Points that are reached once a block; those of votes come ten times as often."""
 
 
 class Habits(msgspec.Struct, frozen=True):
@@ -39,8 +41,10 @@ class Habits(msgspec.Struct, frozen=True):
     """How long a node armed with a crash point may live before it is killed from outside."""
     most_hits: int = 40
     """A crash point strikes when it is reached for the n-th time, n up to this."""
+    most_block_hits: int = 8
+    """The same for points that come once a block; a slow year has a block a second."""
     most_rare_hits: int = 1
-    """The same for a flush of the state, which comes once in some dozen blocks only."""
+    """The same for a flush of the state, which comes once in sixteen blocks only."""
 
 
 class Chaos:
@@ -100,7 +104,7 @@ class Chaos:
     async def _strike_at(self, point: str) -> None:
         """Restart a validator so that it kills itself at a named point, wait for that, start it again."""
         node = self._rng.choice(self._nodes)
-        count = self._rng.randint(1, self._habits.most_rare_hits if point.startswith("flush.") else self._habits.most_hits)
+        count = self._rng.randint(1, self._most_hits(point))
         await self._kill(node)
         process = start_node(self._layout, node, {CRASH_VARIABLE: f"{point}:{count}"})
         reached = await self._reached(process, point)
@@ -113,6 +117,12 @@ class Chaos:
         await self._kill(node)
         self._tell(f"{node.name}: crash point {point} at hit {count}{'' if reached else ' not reached in time'}")
         start_node(self._layout, node)
+
+    def _most_hits(self, point: str) -> int:
+        where = point.partition(".")[0]
+        if where == "flush":
+            return self._habits.most_rare_hits
+        return self._habits.most_block_hits if where in _BLOCK_POINTS else self._habits.most_hits
 
     async def _reached(self, process: processes.ProcessId, point: str) -> bool:
         """Whether the armed process died in time; for a point of the executor, whether that process was replaced."""
