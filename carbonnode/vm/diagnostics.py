@@ -1,14 +1,14 @@
 """What the checker says about a source."""
 
+from dataclasses import dataclass
 from typing import Final
-
-import msgspec
 
 MAX_DIAGNOSTICS: Final = 50
 """More than these aren't collected: the first ones are what an author acts on."""
 
 
-class Diagnostic(msgspec.Struct, frozen=True, gc=False, order=True):
+@dataclass(frozen=True, order=True, slots=True)
+class Diagnostic:
     """One refusal. `line` and `column` count from 1; `rule` is stable; `message` says what is wrong and what to write instead."""
 
     line: int
@@ -20,7 +20,8 @@ class Diagnostic(msgspec.Struct, frozen=True, gc=False, order=True):
         return f"{self.line}:{self.column}: {self.rule}: {self.message}"
 
 
-class CheckReport(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class CheckReport:
     """The checker's verdict: accepted if there is no error. Errors stand in the order of the source."""
 
     errors: tuple[Diagnostic, ...]
