@@ -74,6 +74,11 @@ class ByzantineNode(SimNode):
             self.strategy = self.world.dice.pick((censor, censor, silent, selectively_silent, equivocate))
             self.world.note(f"n{self.number} stays with {self.strategy.__name__}")
 
+    @property
+    def feigns_work(self) -> bool:
+        """A censor keeps the blocks coming, so that no timer runs out."""
+        return self.strategy is censor
+
     def would_propose(self, wire_hash: bytes) -> bool:
         """A censor leaves out every other transaction, for good."""
         return self.strategy is not censor or wire_hash[0] % 2 == 0

@@ -9,6 +9,9 @@ from carbonnode.chain.validators import Validator, ValidatorSet
 from carbonnode.consensus.config import EpochConfig
 from carbonnode.sim.keys import SimSigner
 
+SHORT_WINDOW = 4
+"""The window where the validator set changes: an epoch then begins five blocks after it is decided."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -68,6 +71,6 @@ def members(count: int) -> dict[int, Validator]:
     return {number: Validator(f"node-{number}", "super", SimSigner(number).public_key, SimSigner(number, b"transport").public_key) for number in range(count)}
 
 
-def parameters() -> Parameters:
+def parameters(window: int = 8) -> Parameters:
     """Epoch parameters with a short window and short time-outs, so that a short run meets every edge."""
-    return Parameters(window=8, max_timeout_ms=8_000, max_block_transactions=20, epoch_blocks=16)
+    return Parameters(window=window, max_timeout_ms=8_000, max_block_transactions=20, epoch_blocks=16)

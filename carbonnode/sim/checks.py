@@ -148,7 +148,7 @@ class Checks(VoteChecks):
             if (epoch, view) not in self.views:
                 self.world.note(f"view {view} of epoch {epoch} begins")
             self.views.add((epoch, view))
-            self.reached(epoch, view)
+            self.entered(node, epoch, view)
 
     def alarm(self, node: int, code: str) -> None:
         """Alarms of honest nodes; some mean that the replica itself is wrong."""

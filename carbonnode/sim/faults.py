@@ -34,6 +34,8 @@ class Faults:
             self.stop_process,
             self.skew,
             self.kill_primary,
+            self.hunt_primaries,
+            self.hunt_primaries,
             self.slow_disk,
             self.slow_executor,
             self.restart_all,
@@ -48,13 +50,13 @@ class Faults:
         for node in self.nodes.values():
             if isinstance(node, ByzantineNode):
                 node.choose_strategy()
-        self.world.at(self.world.dice.between(50, 1_500), self._next)
+        self.world.at(self.world.dice.between(20, 600), self._next)
 
     def _next(self) -> None:
         if not self.active:
             return
         self.world.dice.pick(self.kinds)()
-        self.world.at(self.world.dice.between(20, 2_000), self._next)
+        self.world.at(self.world.dice.between(10, 700), self._next)
 
     def heal(self) -> None:
         """End all trouble but the Byzantine nodes: links are good, processes run, clocks are right."""
@@ -164,6 +166,28 @@ class Faults:
                     node.crash(power=False)
                     self._restart_later(node)
                     return
+
+    def hunt_primaries(self) -> None:
+        """Links are bad, and whoever leads stops for a while, again and again: heights are prepared here and there, and views follow each other."""
+        self.world.note("primaries are hunted")
+        loss = self.world.dice.between(100, 400)
+
+        def change(weather: Weather) -> None:
+            weather.loss = loss
+
+        def undo(weather: Weather) -> None:
+            weather.loss = 0
+
+        self._for_a_while(change, undo, 8_000)
+        for number in range(self.world.dice.between(2, 6)):
+            self.world.at(100 + number * self.world.dice.between(200, 1_500), self._stop_primary)
+
+    def _stop_primary(self) -> None:
+        for node in self._honest_up() if self.active else ():
+            state = node.memory.replica.state() if node.memory is not None else None
+            if state is not None and state.active and state.index == state.primary and node.asleep_until < self.world.now:
+                node.asleep_until = self.world.now + self.world.dice.between(300, 3_000)
+                self.world.note(f"n{node.number}, which leads view {state.view}, stops until {node.asleep_until} ms")
 
     def power_loss(self) -> None:
         """A machine loses power: what wasn't synced is gone or torn."""

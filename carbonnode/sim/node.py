@@ -12,7 +12,7 @@ from carbonnode.consensus.config import StableState
 from carbonnode.consensus.messages import Message, Status, verify_signed
 from carbonnode.consensus.replica import Replica
 from carbonnode.errors import CarbonnodeError
-from carbonnode.sim.chain import Block
+from carbonnode.sim.chain import SHORT_WINDOW, Block
 from carbonnode.sim.checks import Checks
 from carbonnode.sim.disk import Disk
 from carbonnode.sim.keys import SimSigner
@@ -20,8 +20,8 @@ from carbonnode.sim.trace import describe
 from carbonnode.sim.world import WALL_START_MS, World
 
 _RETRY_MS = 40
-_SYNC_EVERY = 8
-"""Blocks between two syncs of block store and state: as in the node a whole window, so that a loss of power takes a window of them."""
+_SYNC_EVERY = SHORT_WINDOW
+"""Blocks between two syncs of block store and state: as in the node up to a window, so that a loss of power takes a window of them."""
 _FOLLOW_MS = 700
 
 
@@ -369,10 +369,15 @@ class SimNode:
         waiting = [h for h in self.pool if h not in in_flight and self.would_propose(h)]
         room = self.tip.following.parameters.max_block_transactions
         chosen = tuple(waiting[:room])
-        batch = Batch(self.wall_ms, chosen) if chosen or action.allow_empty else None
+        batch = Batch(self.wall_ms, chosen) if chosen or action.allow_empty or self.feigns_work else None
         if batch is not None:
             memory.proposed[action.height] = chosen
-        self.give(ev.BatchReady(now_ms=self.clock_ms, height=action.height, batch=batch, more=len(waiting) > room))
+        self.give(ev.BatchReady(now_ms=self.clock_ms, height=action.height, batch=batch, more=len(waiting) > room or self.feigns_work))
+
+    @property
+    def feigns_work(self) -> bool:
+        """Whether it proposes batches without need."""
+        return False
 
     def would_propose(self, _wire_hash: bytes) -> bool:
         """Whether a transaction may stand in a proposal of this node."""

@@ -9,7 +9,7 @@ from carbonnode.chain.validators import ValidatorSet
 from carbonnode.consensus.config import EpochConfig
 from carbonnode.errors import ConfigError
 from carbonnode.sim.byzantine import ByzantineNode
-from carbonnode.sim.chain import Execution, members, parameters
+from carbonnode.sim.chain import SHORT_WINDOW, Execution, members, parameters
 from carbonnode.sim.checks import Checks
 from carbonnode.sim.faults import Faults
 from carbonnode.sim.node import SimNode
@@ -77,7 +77,7 @@ class Simulation:
         self.byzantine = byzantine
         spares = 2 if reconfigure else 0
         people = members(replicas + spares)
-        first = EpochConfig(0, 1, ValidatorSet(tuple(people[number] for number in range(replicas))), parameters())
+        first = EpochConfig(0, 1, ValidatorSet(tuple(people[number] for number in range(replicas))), parameters(SHORT_WINDOW) if reconfigure else parameters())
         self.world = World(seed, Execution(first, people), first, trace)
         # Half of the runs begin under a Byzantine primary.
         villains = set(range(byzantine)) if self.world.dice.chance(500) else set(self.world.dice.some(range(replicas), byzantine))
@@ -96,7 +96,7 @@ class Simulation:
             node.start()
         self.world.at(10, self._client)
         if reconfigure:
-            self.world.at(self.world.dice.between(500, 3_000), self._reconfigure)
+            self.world.at(self.world.dice.between(100, 1_500), self._reconfigure)
         if faults:
             self.faults.begin()
 

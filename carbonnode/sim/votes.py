@@ -15,6 +15,17 @@ _Vote = tuple[str, int, int, int]
 """Kind, epoch, view (0 for a checkpoint), height."""
 
 
+def follows(message: NewView, proven: int) -> bool:
+    """Whether a new view proposes what its VIEW-CHANGEs ask for; worked out here once more, without the code that is under test."""
+    proofs = [proof for vc in message.view_changes for proof in vc.prepared if proof.height > proven]
+    wanted: list[tuple[int, set[bytes]]] = []
+    for height in range(proven + 1, max((proof.height for proof in proofs), default=proven) + 1):
+        highest = max((proof.view for proof in proofs if proof.height == height), default=-1)
+        wanted.append((height, {p.digest for p in proofs if (p.height, p.view) == (height, highest)} or {NULL_BATCH.digest}))
+    said = message.proposals
+    return len(said) == len(wanted) and all(p.height == height and p.digest in digests for p, (height, digests) in zip(said, wanted, strict=True))
+
+
 class VoteChecks:
     """Remembers all that honest nodes ever said, across their crashes."""
 
@@ -32,6 +43,7 @@ class VoteChecks:
         self._gone: dict[tuple[int, int], int] = {}
         self._highest_view: dict[int, int] = {}
         self._lost: dict[int, int] = {}
+        self._offered: dict[tuple[int, int, int], list[bool]] = {}
 
     # ---- durability
 
@@ -116,15 +128,22 @@ class VoteChecks:
             self.reached(message.epoch, message.view)
 
     def _own_new_view(self, node: int, message: NewView, replica: Replica) -> None:
-        """What a new view starts from follows from its VIEW-CHANGEs; said here once more, without the code that is under test."""
-        proven = max((vc.stable.height for vc in message.view_changes if vc.stable is not None), default=0)
+        """A new view starts from what its VIEW-CHANGEs prove, and its primary holds that state."""
+        proven = self._proven(message)
         if proven > replica.stable:
             self.world.violation(f"node {node} leads view {message.view} without the stable state of height {proven}")
-        for proposal in message.proposals:
-            proofs = [proof for vc in message.view_changes for proof in vc.prepared if proof.height == proposal.height]
-            highest = max((proof.view for proof in proofs), default=-1)
-            if proposal.digest not in ({proof.digest for proof in proofs if proof.view == highest} or {NULL_BATCH.digest}):
-                self.world.violation(f"node {node} leads view {message.view} with another batch at height {proposal.height} than was prepared last")
+        if not follows(message, proven):
+            self.world.violation(f"node {node} leads view {message.view} with other batches than were prepared last")
+
+    def _proven(self, message: NewView) -> int:
+        return max((vc.stable.height for vc in message.view_changes if vc.stable is not None), default=self.epochs[message.epoch].base)
+
+    def entered(self, node: int, epoch: int, view: int) -> None:
+        """A node enters a view: by a NEW-VIEW that says what its VIEW-CHANGEs ask for, or by its own."""
+        offered = self._offered.get((node, epoch, view))
+        if offered and not any(offered):
+            self.world.violation(f"node {node} enters view {view} by a NEW-VIEW that doesn't follow from its VIEW-CHANGEs")
+        self.reached(epoch, view)
 
     def reached(self, epoch: int, view: int) -> None:
         """An honest node is in a view, or on its way to it."""
@@ -142,6 +161,8 @@ class VoteChecks:
                 self.world.violation(f"node {node} takes a vote for node {signer}'s that it never gave: {vote}")
         if isinstance(message, ViewChange | NewView | Suspect):
             signer = self.member(message.epoch, message.signer)
+            if isinstance(message, NewView):
+                self._offered.setdefault((node, message.epoch, message.view), []).append(follows(message, self._proven(message)))
             if signer is not None and self.honest(signer) and (signer, type(message), message.epoch, message.view) not in self._said:
                 self.world.violation(f"node {node} takes a {type(message).__name__} to view {message.view} for node {signer}'s that it never sent")
 

@@ -79,7 +79,78 @@ def lost_messages(lines: list[str]) -> None:
     until(simulation, 2_900)
 
 
-SCENES: tuple[Callable[[list[str]], None], ...] = (one_block, primary_killed, primary_equivocates, all_restart, lost_messages)
+def view_change_with_certificates(lines: list[str]) -> None:
+    """A height is prepared, hardly a commit gets through, the primary dies: the new view proposes the same batch again."""
+    simulation = calm(lines)
+    until(simulation, 205)
+    world = simulation.world
+    everyone = {(a, b) for a in range(4) for b in range(4) if a != b}
+    # The proposal arrives at 218 + 5 ms and the votes at 228 ms: from 226 ms on nothing that is sent arrives, commits among it.
+    world.at(226 - world.now, lambda: world.weather.blocked.update(everyone))
+    until(simulation, 240)
+    simulation.nodes[0].crash(power=False)
+    world.weather.blocked.clear()
+    until(simulation, 900)
+
+
+def laggard_syncs(lines: list[str]) -> None:
+    """A node is away for more than a window of blocks, takes certified blocks over when it is back, and votes again."""
+    simulation = calm(lines)
+    until(simulation, 300)
+    simulation.nodes[3].crash(power=False)
+    for number in range(10):
+        simulation.world.at(400 + 250 * number, lambda: simulation.nodes[1].admit(simulation._transaction()))
+    until(simulation, 3_600)
+    lines.clear()
+    simulation.nodes[3].start()
+    until(simulation, 4_300)
+
+
+def lost_disk_abstains(lines: list[str]) -> None:
+    """A node comes back with an empty disk: it asks what is certified, follows, and says nothing that could contradict what it forgot."""
+    simulation = calm(lines)
+    until(simulation, 300)
+    node = simulation.nodes[3]
+    node.crash(power=True)
+    node.disk = type(node.disk)(blocks=[(simulation.world.execution.genesis, None)], synced_blocks=1)
+    node.lost_votes = True
+    simulation.checks.abstainers.add(3)
+    simulation.checks.lost_disk(3)
+    until(simulation, 400)
+    lines.clear()
+    node.start()
+    until(simulation, 3_000)
+
+
+def validator_joins(lines: list[str]) -> None:
+    """A transaction adds a fifth validator: the old four certify the last height of their epoch, and the five go on in view 0 of the next."""
+    simulation = Simulation(1, byzantine=0, reconfigure=True, faults=False, trace=lines.append)
+    simulation.faults.active = False
+    simulation.world.weather = Weather(delay_min=5, delay_max=5)
+    for node in simulation.nodes.values():
+        node.speeds.fsync_ms = node.speeds.execute_ms = 0
+    simulation.world.execution.plans[plan := simulation._transaction()] = (0, 1, 2, 3, 4)
+    simulation.nodes[0].admit(plan)
+    for number in range(14):
+        simulation.world.at(100 + 210 * number, lambda: simulation.nodes[1].admit(simulation._transaction()))
+    while simulation.checks.top < 9:
+        until(simulation, simulation.world.now + 5)
+    lines.clear()
+    while simulation.checks.top < 11:
+        until(simulation, simulation.world.now + 5)
+
+
+SCENES: tuple[Callable[[list[str]], None], ...] = (
+    one_block,
+    primary_killed,
+    primary_equivocates,
+    all_restart,
+    lost_messages,
+    view_change_with_certificates,
+    laggard_syncs,
+    lost_disk_abstains,
+    validator_joins,
+)
 
 
 def text_of(scene: Callable[[list[str]], None]) -> str:
