@@ -161,7 +161,7 @@ class ValidatorNode:
         # So it does where blocks are gone too: the mark lies with the keys.
         # Who joined just now has nothing to remember.
         member_before = 0 < epoch.first_height <= blocks.height and epoch.validators.index_of(around.signer.public_key) is not None
-        lost = not votes and (member_before or self.stores.voted.exists())
+        lost = not votes and (member_before or self._has_voted())
         self.replica = Replica.restore(
             signer=around.signer, chain_id=self.chain_id, epoch=epoch, stable=stable, journal=votes, next_epoch=self.upcoming, lost_votes=lost
         )
@@ -314,9 +314,13 @@ class ValidatorNode:
         """Before the first vote leaves, a mark beside the keys says that they have voted: whoever loses the whole data directory then abstains."""
         if not self._marked:
             self._marked = True
-            if not self.stores.voted.exists():
+            if not self._has_voted():
                 write_durably(self.stores.voted, self.chain_id.hex().encode() + b"\n")
         self.driver.persisted(token)
+
+    def _has_voted(self) -> bool:
+        """Whether the mark beside the keys is there, and is of this chain."""
+        return self.stores.voted.exists() and self.stores.voted.read_text("ascii", errors="replace").strip() == self.chain_id.hex()
 
     def _deliver(self, peer: str, message: Message) -> None:
         self.driver.received(self.driver.index_of(peer), message)

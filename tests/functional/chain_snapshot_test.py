@@ -27,7 +27,7 @@ from tests.functional.harness import BANK, NodeHandle, ToyNetwork, signer
 
 pytestmark = [pytest.mark.functional, pytest.mark.slow]
 FOLLOWER = "coordination-9"
-EVERY = 80
+EVERY = 60
 PEOPLE = [signer(f"person {number}") for number in range(8)]
 QUICK = Parameters(block_interval_ms=100, idle_block_ms=150, window=16)
 LINE = "# " + "ballast " * 15 + "\n"
