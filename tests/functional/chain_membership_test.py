@@ -12,15 +12,17 @@ from tests.functional.harness import BANK, NodeHandle, signer
 
 pytestmark = [pytest.mark.functional, pytest.mark.slow]
 JOINERS = ("joiner-1", "joiner-2", "joiner-3")
+LATE, USER = "late-1", "user-1"
+"""Nodes that start from genesis when all is over."""
 ANN = signer("ann")
 TRICKLE_S = 0.1
 
 
 @pytest.fixture
 def network(tmp_path: Path) -> Iterator[GovernedNetwork]:
-    net = GovernedNetwork(tmp_path, followers=JOINERS)
+    net = GovernedNetwork(tmp_path, followers=(*JOINERS, LATE), users=[(USER, "ANN")])
     try:
-        net.up()
+        net.up([name for name in net.nodes if name not in (LATE, USER)])
         net.wait_height(1)
         yield net
     finally:
@@ -94,7 +96,10 @@ def test_four_become_seven_become_five_under_load(network: GovernedNetwork) -> N
     height = joiner.height
     net.wait_height(height)
     net.assert_same(height)
-    for node in net.running:
+    net.up([LATE, USER])
+    net.wait_height(height, [LATE, USER])
+    net.assert_same(height)
+    for node in [node for node in net.running if node.name != USER]:
         assert net.query(node, "balance", ANN.public_key) == len(paid), node.name
         assert epoch_of(node) == 4
     for tx, signers in ((early, {"super-1", "super-2", "coordination-1", "coordination-2"}), (alone, {"super-2", "coordination-2", "joiner-2", "joiner-3"})):

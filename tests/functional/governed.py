@@ -27,9 +27,11 @@ CALL = TOY[TOY.index('    org = call("identity"') : TOY.index("    return balanc
 class GovernedNetwork(ToyNetwork):
     """Everybody dials everybody; the members' keys are `signer(entity)`."""
 
-    def __init__(self, directory: Path, *, followers: Sequence[str] = (), parameters: Parameters = PARAMETERS) -> None:
+    def __init__(
+        self, directory: Path, *, followers: Sequence[str] = (), users: Sequence[tuple[str, str]] = (), parameters: Parameters = PARAMETERS
+    ) -> None:
         self.parameters = parameters
-        super().__init__(directory, parameters=parameters, followers=followers)
+        super().__init__(directory, parameters=parameters, followers=followers, users=users)
 
     def base_contracts(self) -> tuple[ContractSource, ...]:
         shipped = tuple(ContractSource(name, contract_source(name)) for name in ("rules", "identity"))
@@ -42,7 +44,7 @@ class GovernedNetwork(ToyNetwork):
         return (*calls, Call("toy", "start", (BANK.public_key, SUPPLY)))
 
     def dialled_by(self, name: str) -> Sequence[Validator]:
-        return [self.voter(other) for other in self.nodes]
+        return [self.voter(other) for other, node in self.nodes.items() if node.role != "user"]
 
     def voter(self, name: str) -> Validator:
         """A node as a validator."""
