@@ -196,7 +196,7 @@ def standard(seed: int) -> dict[str, Any]:
     """The suite's configuration of a seed, for `simulate`: half of them four replicas, the others four to ten, mostly with all the villains they tolerate."""
     replicas = 4 if seed % 2 else 4 + seed // 2 % 7
     most = (replicas - 1) // 3
-    byzantine = most if seed % 3 else seed // 3 % (most + 1)
+    byzantine = most if seed % 3 else seed // 6 % (most + 1)
     return {"replicas": replicas, "byzantine": byzantine, "steps": 2_000, "reconfigure": seed % 5 < 2}
 
 
