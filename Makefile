@@ -96,7 +96,7 @@ interop: setup ## a js-libp2p client against a node (needs npm)
 	@$(PY) -m pytest -m interop tests/interop $(PYTEST_ARGS)
 
 fire: setup ## real nodes under fire for long: minutes of SIGSTOP, 200 random crash points, network namespaces (root)
-	@$(PY) -m pytest -m soak -x tests/functional/fire_long_test.py tests/functional/fire_netns_test.py $(PYTEST_ARGS)
+	@$(PY) -m pytest -m soak -x -s -o faulthandler_timeout=0 tests/functional/fire_long_test.py tests/functional/fire_netns_test.py $(PYTEST_ARGS)
 
 soak: setup ## the market year again and again while validators are killed
 	@$(PY) scripts/soak.py

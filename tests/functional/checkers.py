@@ -57,7 +57,7 @@ def read_chain(node: "NodeHandle") -> Chain:
         if store.height < 0:
             return {}
         store.verify_chain(0)
-        return {height: store.block(height) for height in range(getattr(store, "first", 0), store.height + 1)}
+        return {height: store.block(height) for height in range(store.first, store.height + 1)}
 
 
 def check_agreement(chains: Mapping[str, Chain]) -> None:

@@ -5,10 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from tests.functional.fire_load import Payer
-from tests.functional.harness import NodeHandle, ToyNetwork
+from tests.functional.harness import HTTP, NodeHandle, ToyNetwork
 from tests.functional.proxy import FaultyLinks
 
 
@@ -39,7 +37,7 @@ def status_of(node: NodeHandle) -> dict[str, Any]:
 
 def ready(node: NodeHandle) -> bool:
     """Whether the node says that it serves and votes."""
-    return httpx.get(f"{node.url}/readyz", timeout=5.0).status_code == 200
+    return HTTP.get(f"{node.url}/readyz", timeout=5.0).status_code == 200
 
 
 def linked(node: NodeHandle) -> int:

@@ -21,6 +21,8 @@ BURST = 2
 ASK = 500
 CALL_S = 3.0
 ACCEPTED = ("pending", "ordered", "final")
+EXCUSED = ("expired", "stopping")
+"""A node that is told to end takes nothing more; a client that was stopped for long may be late."""
 
 
 def pay(net: ToyNetwork, node: NodeHandle, count: int = 10) -> list[Transaction]:
@@ -75,7 +77,7 @@ class Payer:
             return  # it says so itself: full
         assert answer.status_code == httpx.codes.OK, answer.text
         results = answer.json()["results"]
-        self.refused += [f"{node.name}: {item['code']}" for item in results if item["status"] not in ACCEPTED and item["code"] != "expired"]
+        self.refused += [f"{node.name}: {item['code']}" for item in results if item["status"] not in ACCEPTED and item["code"] not in EXCUSED]
         status = node.status()
         self._height = max(self._height, 0 if status is None else int(status["height"]))
 

@@ -66,6 +66,12 @@ def test_all_killed_at_once_find_a_common_state_again(fire: Payer) -> None:
     fire.settle()
 
 
+def test_crash_points_at_random(fire: Payer) -> None:
+    struck = strike_at_random(fire, random.Random(7), 2)
+    assert len(struck) == 2
+    fire.settle()
+
+
 def restart(node: NodeHandle, offset_ms: int) -> None:
     """Start a validator again with a wall clock that is off."""
     assert node.kill(signal.SIGTERM) == 0
@@ -90,11 +96,4 @@ def test_clocks_within_the_bound_change_nothing_and_one_far_off_costs_its_node_t
         status = node.status()
         assert status is not None
         assert status["block_time_ms"] < now_ms + 30_000
-    fire.settle()
-
-
-def test_crash_points_at_random(fire: Payer) -> None:
-    """The clocks stay as wrong as the test before left them."""
-    struck = strike_at_random(fire, random.Random(7), 2)
-    assert len(struck) == 2
     fire.settle()

@@ -9,7 +9,7 @@ import httpx
 from carbonnode.storage.crashpoints import POINTS, VARIABLE
 from tests.functional.fire_kit import grows, others
 from tests.functional.fire_load import Payer
-from tests.functional.harness import NodeHandle
+from tests.functional.harness import HTTP, NodeHandle
 
 EXECUTOR_POINTS = tuple(point for point in POINTS if point.startswith(("execute.", "finalise.", "flush.")))
 """They kill the executor process: the node lives on and starts another, which dies the same way, until the node gives up."""
@@ -20,7 +20,7 @@ PATIENCE_S = 60.0
 def executor_restarts(node: NodeHandle) -> int:
     """How often the daemon had to start its executor again, by its metrics."""
     try:
-        text = httpx.get(f"{node.url}/metrics", timeout=5.0).text
+        text = HTTP.get(f"{node.url}/metrics", timeout=5.0).text
     except httpx.TransportError:
         return 0
     return next((int(float(line.split()[1])) for line in text.splitlines() if line.startswith("carbonnode_executor_restarts_total")), 0)
