@@ -19,8 +19,8 @@ from carbonnode.vm.methods import ContainerMethods, TextMethods
 from carbonnode.vm.operators import INTEGER_OPERATORS, Arithmetic, Charge, Helper
 from carbonnode.vm.outcome import EmittedEvent, Outcome, ScheduledCall, Status
 from carbonnode.vm.state import Environment, StateAccess
-from carbonnode.vm.storage import check_tuple, large_integers
-from carbonnode.vm.values import FLAT, Border, weight
+from carbonnode.vm.storage import LARGEST_64, SMALLEST_64, check_tuple
+from carbonnode.vm.values import Border, weight
 
 _MAX_LINKED = 256
 _LATEST_MS = 1 << 62
@@ -47,6 +47,7 @@ class Runtime:
         self.schedule = schedule
         self.call_cost = schedule.call
         self.text_shift = schedule.per_value_shift
+        self.per_large = schedule.per_large_integer
         self.context = Context()
         self.gas = CellType(0)
         self.reading = CellType(False)
@@ -233,8 +234,10 @@ class Runtime:
         if len(self.stack) >= MAX_CALL_DEPTH:
             raise ContractAbort(codes.CALL_DEPTH)
         own = self.context.self
-        if name != own and any(linked.name == name for linked in self.stack):
-            raise ContractAbort(codes.REENTRANT)
+        if name != own:
+            for linked in self.stack:
+                if linked.name == name:
+                    raise ContractAbort(codes.REENTRANT)
         return self.enter(name, method, args, own)
 
     def try_call(self, name: Any, method: Any, *args: Any) -> tuple[bool, Value]:
@@ -256,10 +259,18 @@ class Runtime:
             raise ContractAbort(codes.VIEW_WRITE)
         if len(self.events) >= MAX_EVENTS:
             raise ContractAbort(codes.LIMIT)
-        if not FLAT.issuperset(map(type, values)) or ("to" in fields and type(values[fields.index("to")]) is not str):
+        if "to" in fields and type(values[fields.index("to")]) is not str:
             raise ContractAbort(codes.TYPE)
-        size = sum([len(value) for value in values if type(value) is str or type(value) is bytes])
-        self.charge((size >> self.text_shift) + large_integers(values) * self.schedule.per_large_integer)
+        size = large = 0
+        for value in values:
+            kind = type(value)
+            if kind is str or kind is bytes:
+                size += len(value)
+            elif kind is int:
+                large += not SMALLEST_64 <= value <= LARGEST_64
+            elif kind is not bool and value is not None:
+                raise ContractAbort(codes.TYPE)
+        self.charge((size >> self.text_shift) + large * self.per_large)
         self.events.append(EmittedEvent(self.context.self, name, tuple(zip(fields, values, strict=True))))
 
     def schedule_call(self, at_ms: Any, method: Any, args: Any) -> None:
@@ -281,8 +292,8 @@ class Runtime:
             if type(arg) is tuple:
                 self.charge(4 * weight(arg))
             check(arg)
-        _, size = check_tuple(tuple(args), depth=0)
-        self.charge(size >> self.text_shift)
+        shape = check_tuple(tuple(args), depth=0)
+        self.charge((shape.size >> self.text_shift) + shape.large * self.per_large)
         self.scheduled.append(ScheduledCall(self.context.self, at_ms, method, tuple(args)))
 
 

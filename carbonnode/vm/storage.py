@@ -5,7 +5,7 @@ another type. Reads and writes have a static cost; texts and tuples are charged 
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from carbonnode.vm import codes
 from carbonnode.vm.failures import ContractAbort, OutOfGas
@@ -15,7 +15,7 @@ from carbonnode.vm.limits import MAX_KEY_BYTES, MAX_TEXT_BYTES, MAX_VALUE_DEPTH,
 from carbonnode.vm.operators import Helper
 from carbonnode.vm.program import StorageInfo, Type
 from carbonnode.vm.state import ABSENT
-from carbonnode.vm.values import FLAT, PYTHON_TYPES
+from carbonnode.vm.values import PYTHON_TYPES
 
 _ZERO: Final[dict[Type, Any]] = {Type.INT: 0, Type.STR: "", Type.BYTES: b"", Type.BOOL: False, Type.TUPLE: ()}
 _ENCODE: Final[dict[Type, Callable[[Any], bytes]]] = {
@@ -24,45 +24,41 @@ _ENCODE: Final[dict[Type, Callable[[Any], bytes]]] = {
     Type.BYTES: encode_bytes,
     Type.BOOL: lambda part: b"\x11" if part else b"\x10",
 }
-_SMALL: Final = -(1 << 63)
-_LARGE: Final = (1 << 64) - 1
+SMALLEST_64: Final = -(1 << 63)
+LARGEST_64: Final = (1 << 64) - 1
 _CACHED: Final = 4096
 """Addresses that one Map remembers: an encoding costs more than the read itself."""
 _CACHED_BYTES: Final = 160
 
 
-def check_tuple(value: tuple[Any, ...], depth: int = 1) -> tuple[int, int]:
-    """The scalars and the text bytes in a tuple. Raises for anything that can't be stored."""
-    if FLAT.issuperset(map(type, value)):
-        size = sum([len(item) for item in value if type(item) is str or type(item) is bytes])
-        if size > MAX_TEXT_BYTES:
-            raise ContractAbort(codes.LIMIT)
-        return len(value), size
-    items, size = 0, 0
+class Shape(NamedTuple):
+    """What a storable tuple weighs: its scalars (and inner tuples), the size of its texts, its integers beyond 64 bits."""
+
+    items: int
+    size: int
+    large: int
+
+
+def check_tuple(value: tuple[Any, ...], depth: int = 1) -> Shape:
+    """What a tuple weighs. Raises for anything that can't be stored."""
+    items, size, large = len(value), 0, 0
     for item in value:
         kind = type(item)
-        if kind is int or kind is bool or item is None:
-            items += 1
+        if kind is int:
+            if not SMALLEST_64 <= item <= LARGEST_64:
+                large += 1
         elif kind is str or kind is bytes:
-            items += 1
             size += len(item)
         elif kind is tuple and depth < MAX_VALUE_DEPTH:
-            inner_items, inner_size = check_tuple(item, depth + 1)
-            items += 1 + inner_items
-            size += inner_size
-        else:
+            inner = check_tuple(item, depth + 1)
+            items, size, large = items + inner.items, size + inner.size, large + inner.large
+            if items > MAX_VALUE_ITEMS:
+                raise ContractAbort(codes.LIMIT)
+        elif kind is not bool and item is not None:
             raise ContractAbort(codes.TYPE)
-        if items > MAX_VALUE_ITEMS or size > MAX_TEXT_BYTES:
-            raise ContractAbort(codes.LIMIT)
-    return items, size
-
-
-def large_integers(value: tuple[Any, ...]) -> int:
-    """How many integers in a storable tuple are beyond 64 bits: they are encoded otherwise, and dearer."""
-    found = sum([1 for item in value if type(item) is int and not _SMALL <= item <= _LARGE])
-    if tuple in map(type, value):
-        found += sum([large_integers(item) for item in value if type(item) is tuple])
-    return found
+    if size > MAX_TEXT_BYTES:
+        raise ContractAbort(codes.LIMIT)
+    return Shape(items, size, large)
 
 
 def stored_size(text: str | bytes) -> int:
@@ -174,8 +170,8 @@ def make_write(info: StorageInfo, schedule: GasSchedule) -> Helper:
             gas -= len(value) * per_item
             if gas < 0:
                 raise OutOfGas
-            items, size = check_tuple(value)
-            gas -= (items - len(value)) * per_item + large_integers(value) * per_large + (size >> shift)
+            items, size, large = check_tuple(value)
+            gas -= (items - len(value)) * per_item + large * per_large + (size >> shift)
         elif is_text:
             gas -= stored_size(value) >> shift
         if gas < 0:
