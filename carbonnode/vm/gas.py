@@ -95,6 +95,8 @@ class GasSchedule(msgspec.Struct, frozen=True, gc=False):
     """Each item that is sorted, beside a fourth of the steps that finding its place takes."""
     per_pair: int = 10
     """Each item of `dict.items()`."""
+    per_piece: int = 4
+    """Each piece that splitting a text may make."""
     sized: int = 8
     """Adding texts and containers, beside what they cost by size."""
     choice: int = 24

@@ -110,7 +110,7 @@ class TextMethods:
 
     def __init__(self, schedule: GasSchedule, charge: Charge) -> None:
         self.charge = charge
-        self.per_item, self.text_shift = schedule.per_item, schedule.per_text_shift
+        self.per_item, self.text_shift, self.per_piece = schedule.per_item, schedule.per_text_shift, schedule.per_piece
 
     def helpers(self) -> dict[str, Helper]:
         """By the names that the rewriter uses."""
@@ -137,7 +137,7 @@ class TextMethods:
         """`text.split(separator)`."""
         if type(text) is not str or type(separator) is not str:
             raise ContractAbort(codes.TYPE)
-        self.charge((search_cost(text, separator) >> self.text_shift) + len(text) // max(1, len(separator)) * self.per_item)
+        self.charge((search_cost(text, separator) >> self.text_shift) + len(text) // (len(separator) + 1) * self.per_piece)
         found = text.split(separator)
         if len(found) > MAX_CONTAINER:
             raise ContractAbort(codes.LIMIT)

@@ -157,6 +157,7 @@ PUBLISHED = {
     "per_result_item": 16,
     "per_sorted_item": 2,
     "per_pair": 10,
+    "per_piece": 4,
     "sized": 8,
     "choice": 24,
     "repeat": 20,
