@@ -29,6 +29,7 @@ from carbonnode.ledger.membership import NotApplicable, TooMuchAtOnce, changed_s
 from carbonnode.ledger.results import NextEpoch
 from carbonnode.ledger.state import WorkingState
 from carbonnode.ledger.upgrades import CODE_KINDS, RULES, Decision, Upgrades
+from carbonnode.vm.gas import SCHEDULES
 from carbonnode.vm.keys import storage_key
 
 ACTED_ON: Final = CODE_KINDS | {"chain", "validators"}
@@ -283,4 +284,6 @@ def _changed_parameters(parameters: Parameters, key: object, value: object) -> P
     changed = Parameters(**{**{name: getattr(parameters, name) for name in names}, str(key): value})
     if changed.epoch_blocks <= changed.window:
         raise NotApplicable("an epoch must be longer than the window")
+    if changed.gas_schedule not in SCHEDULES:
+        raise NotApplicable(f"this program has no gas schedule {changed.gas_schedule}")
     return changed

@@ -12,6 +12,7 @@ from carbonnode.chain.values import Value
 from carbonnode.ledger import layout
 from carbonnode.ledger.executor import BlockExecutor
 from carbonnode.ledger.results import ExecutedBlock
+from carbonnode.vm.gas import SCHEDULES, GasSchedule
 from tests.unit.ledger.toy import TOY, Chain, genesis
 
 RULES = '''"""Rules that obey anyone."""
@@ -93,6 +94,29 @@ def test_a_parameter_changes_at_the_decided_height(chain: Chain) -> None:
     assert first.header.parameters_hash == block.next_epoch.parameters.hash
     assert first.next_epoch is None
     assert chain.executor.epochs()[0] == block.next_epoch
+
+
+def test_a_gas_schedule_takes_effect_at_its_epoch_and_old_blocks_replay_with_theirs(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    dearer = {**SCHEDULES, 2: GasSchedule(version=2, write=SCHEDULES[1].write + 1000)}
+    monkeypatch.setattr("carbonnode.ledger.epochs.SCHEDULES", dearer)
+    monkeypatch.setattr("carbonnode.ledger.executor.SCHEDULES", dearer)
+    decide(chain, 20, "chain", key="gas_schedule", value=2)
+    used = {height: chain.block(chain.tx("pay", "bank", "ann", 1)).receipts[-1].gas_used for height in range(2, 24)}
+    # The first payment makes an account, the others change it: both write twice.
+    assert {used[height] for height in range(3, 20)} == {used[19]}
+    assert {used[height] for height in range(20, 24)} == {used[19] + 2000}
+    again = BlockExecutor(MemoryKV(), chain.genesis)
+    for height, (batch, transactions) in enumerate(chain.blocks, 1):
+        again.execute(height, batch, transactions)
+        again.finalise(height)
+    assert again.status() == chain.executor.status()
+
+
+def test_a_gas_schedule_that_nobody_has_changes_nothing(chain: Chain) -> None:
+    decide(chain, 20, "chain", key="gas_schedule", value=99)
+    run_to(chain, 21)
+    assert outcome(chain, 0) == "epoch.malformed"
+    assert chain.executor.epochs()[0].parameters.gas_schedule == 1
 
 
 def test_a_height_within_the_window_moves_to_the_next_boundary_beyond_it(chain: Chain) -> None:
