@@ -105,7 +105,7 @@ def test_a_gas_schedule_takes_effect_at_its_epoch_and_old_blocks_replay_with_the
     # The first payment makes an account, the others change it: both write twice.
     assert {used[height] for height in range(3, 20)} == {used[19]}
     assert {used[height] for height in range(20, 24)} == {used[19] + 2000}
-    again = BlockExecutor(MemoryKV(), chain.genesis)
+    again = BlockExecutor(MemoryKV(), chain.genesis, flush_blocks=1)
     for height, (batch, transactions) in enumerate(chain.blocks, 1):
         again.execute(height, batch, transactions)
         again.finalise(height)
@@ -180,7 +180,7 @@ def test_code_changes_at_the_epoch_and_old_heights_still_answer_with_the_old(cha
     stored = chain.executor.value(layout.code_key("toy"))
     assert isinstance(stored, tuple)
     assert stored[0] == 2
-    again = BlockExecutor(MemoryKV(), chain.genesis)
+    again = BlockExecutor(MemoryKV(), chain.genesis, flush_blocks=1)
     for height, (batch, transactions) in enumerate(chain.blocks, 1):
         again.execute(height, batch, transactions)
         again.finalise(height)
