@@ -12,7 +12,9 @@ MS_A_DAY = 86400000
 MAX_CODE_PARTS = 17
 CODE_HASH = 64
 LOCKED = 1000
-MAX_CHANGES = 100
+# What a tuple can hold: 4 KiB of names and keys.
+MAX_CHANGES = 40
+MAX_SUBJECT = 1000
 
 sets = Map(str, tuple)
 starts = Map(int, str)
@@ -263,7 +265,9 @@ def propose_validators(changes: tuple, reason: str) -> int:
     for change in changes:
         require(len(change) == 5 and (change[0] == "add" or change[0] == "set") or len(change) == 4 and change[0] == "rotate"
                 or len(change) == 2 and change[0] == "remove", "GOVERN-CHANGE")
-        subject = subject + ("" if subject == "" else " ") + change[0] + ":" + change[1]
+        # For people and logs: the changes themselves stand in `details`.
+        if len(subject) < MAX_SUBJECT:
+            subject = subject + ("" if subject == "" else " ") + change[0] + ":" + change[1]
     details[counters.get()[0] + 1] = changes
     return enter_proposal(entity, "validators", subject, "", 0, reason)
 

@@ -93,7 +93,7 @@ class DeadlyTransaction(CarbonnodeError):
     code = "executor-crash"
 
     def __init__(self, height: int, run_id: bytes, deaths: int) -> None:
-        text = f"the executor process died {deaths} times of {run_id.hex()} in block {height}"
+        text = f"the executor process dies of {run_id.hex()} in block {height} ({deaths} times since the last block)"
         super().__init__(f"{text}: a quorum of validators can order to skip it; report it, since no contract should be able to do this")
         self.height = height
         self.run_id = run_id

@@ -17,6 +17,7 @@ from carbonnode.chain.merkle import leaf_hash, tree_head
 from carbonnode.chain.transaction import Transaction
 from carbonnode.chain.validators import ValidatorSet
 from carbonnode.errors import InvalidBlock, InvalidTransaction, InvariantViolation, PeerViolation, RemoteError
+from carbonnode.node.executor_client import DeadlyTransaction
 from carbonnode.node.pipeline import Pipeline
 from carbonnode.node.ports import ExecutorPort, Fatal
 from carbonnode.node.wire import FetchBlocks, Raws, RequestKind, SyncBlock, decode_payload
@@ -218,7 +219,14 @@ class Syncer:
 
     async def _apply(self, verified: _Verified) -> None:
         header, block = verified.header, verified.block
-        outcome = await self._executor.execute(header.height, verified.batch, block.transactions, header.skip_orders)
+        try:
+            outcome = await self._executor.execute(header.height, verified.batch, block.transactions, header.skip_orders)
+        except DeadlyTransaction as error:
+            raise InvariantViolation(
+                f"block {header.height} is certified, but executing it here kills the executor (of {error.run_id.hex()}): compare this machine, its Python and "
+                "its release with those of the other validators",
+                code=error.code,
+            ) from None
         if outcome.header_hash != header.hash:
             raise InvariantViolation(
                 f"block {header.height} is certified, but executing it here gives another header: compare with `carbonnode doctor --height {header.height}`"

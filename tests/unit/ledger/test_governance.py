@@ -348,3 +348,10 @@ def test_who_voted_and_why_is_on_the_chain(chain: Governed) -> None:
     assert chain.view("rules", "proposal_details", proposal) == (("add", "v30", "super", *keys(30)),)
     assert chain.proposal(proposal)[4:6] == ("the alliance grows", "AUTHORITY-1")
     assert chain.view("rules", "latest_proposal") == proposal
+
+
+def test_a_whole_set_of_forty_fits_into_a_proposal(chain: Governed) -> None:
+    wanted = [("set", f"coordination-{number}", "coordination", *keys(number)) for number in range(1, 41)]
+    chain.run_to(chain.adopt(propose_validators(chain, *wanted)))
+    assert len(chain.executor.epochs()[0].validators) == 40
+    assert chain.refused("authority", "propose_validators", (*wanted, ("remove", "x")), "too many") == "GOVERN-CHANGES"

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 import pytest
 
 from carbonnode.chain.batch import Batch, SkipOrder
+from carbonnode.chain.certificate import Certificate
 from carbonnode.chain.codec import decode, encode
 from carbonnode.chain.receipt import Status
 from carbonnode.chain.signing import KeySigner
 from carbonnode.chain.skip import SkipVote, check_order, sign_skip
 from carbonnode.chain.transaction import Transaction
+from carbonnode.chain.validators import ValidatorSet
 from carbonnode.errors import InvalidBlock, PeerViolation
 from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.node.bodies import Body, BodyStore
@@ -18,6 +20,8 @@ from carbonnode.node.executor_client import DeadlyTransaction
 from carbonnode.node.pipeline import FinalBlock, Pipeline
 from carbonnode.node.skips import HEIGHTS_AHEAD, MOST_A_HEIGHT, SkipDesk
 from carbonnode.node.startup import align_stores
+from carbonnode.node.sync import Syncer
+from carbonnode.node.wire import Raws, SyncBlock
 from carbonnode.storage.blocks import BlockStore
 from tests.unit.node.chain_kit import SIGNERS, Chain, LocalExecutor, make_genesis
 
@@ -190,4 +194,41 @@ async def test_a_sync_takes_over_from_a_block_that_cannot_be_executed() -> None:
         await node.pipeline.pause()
         await node.pipeline.discard()
     assert node.executed == []
+    await node.pipeline.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_certified_block_that_only_this_machine_cannot_execute_stops_the_node_by_name() -> None:
+    chain = Chain()
+    bad = chain.note()
+    final = chain.grow(bad)
+    node = Node(chain)
+    await align_stores(node.blocks, node.executor)
+    node.executor.deadly = bad.id
+    node.pipeline.start()
+    item = encode(SyncBlock(final.stored.header.encoded, final.stored.batch, final.stored.transactions, chain.blocks.certificate(1)))  # type: ignore[arg-type]
+
+    class Host:
+        def sync_peers(self, _height: int) -> list[str]:
+            return ["peer"]
+
+        def blame(self, _peer: str, _points: int, why: str) -> None:
+            raise AssertionError(why)
+
+        def validators_at(self, _height: int) -> ValidatorSet:
+            return chain.genesis.validators
+
+        async def synced(self, height: int, header_hash: bytes, certificate: Certificate | None) -> None:
+            raise AssertionError(height)
+
+    async def request(_peer: str, _kind: int, _payload: bytes, _timeout: float) -> bytes:
+        return encode(Raws((item,)))
+
+    syncer = Syncer(chain.genesis.chain_id, node.blocks, node.executor, node.pipeline, request, Host(), node.faults.append)
+    syncer.want(1)
+    async with asyncio.timeout(10):
+        while not node.faults:
+            await asyncio.sleep(0)
+    assert "compare this machine" in str(node.faults[0])
+    await syncer.stop()
     await node.pipeline.stop()
