@@ -46,7 +46,7 @@ COMMANDS: dict[str, Lazy] = {
     "voucher": Lazy("carbonnode.cli.voucher", "voucher", "Voucher codes: parse and check offline, look up on chain.", _MARKET),
     "surrender": Lazy("carbonnode.cli.verbs", "surrender", "Surrender allowances against an obligation.", _MARKET),
     "govern": Lazy("carbonnode.cli.governance", "govern", "Rule sets, proposals, votes, validators, the market clock.", _MARKET),
-    "auction": Lazy("carbonnode.cli.verbs", "auction", "The clearing rule of auctions.", _MARKET),
+    "auction": Lazy("carbonnode.cli.auction", "auction", "The clearing rule of auctions.", _MARKET),
     "audit": Lazy("carbonnode.cli.audit", "audit", "Recompute what nodes say: blocks, agreement, sums.", _CHAIN),
     "cert": Lazy("carbonnode.cli.cert", "cert", "Node certificates: an authority, issue, show, check, revoke.", _NODE),
     "contract": Lazy("carbonnode.cli.contract", "contract", "Check and run contracts; show the installed ones.", _AUTHORS),

@@ -157,10 +157,6 @@ VERBS: dict[str, tuple[str, tuple[Verb, ...]]] = {
             Verb("pay-penalty", "compliance", "pay_penalty"),
         ),
     ),
-    "auction": (
-        "The clearing rule of auctions: a uniform price, by price, then time. Terms and bids are the caller's; `calc auction` needs no node.",
-        (Verb("clear", "auction", "clear"),),
-    ),
     "govern": (
         "Rule sets, proposals, votes, the market clock.",
         (
@@ -270,4 +266,3 @@ market = VerbGroup("market")
 order = VerbGroup("order")
 trade = VerbGroup("trade")
 surrender = VerbGroup("surrender")
-auction = VerbGroup("auction")
