@@ -157,7 +157,9 @@ class Blame(Action, frozen=True):
 
 
 class Alarm(Action, frozen=True):
-    """Something an operator must hear. `code`: divergence, no-certificate, duplicate-key, nondeterminism, invalid-proposal, abstaining, abstaining-over."""
+    """Something an operator must hear. `code`: divergence, no-certificate, duplicate-key, nondeterminism, invalid-proposal, abstaining,
+    abstaining-over, no-quorum.
+    """
 
     code: str
     detail: str

@@ -90,6 +90,7 @@ class Core:
         self.abstaining = False
         self.abstain_target = -1
         self.peer_certified: dict[int, int] = {}
+        self.abstainers: set[int] = set()
         self.deferred: list[JournalRecord] = []
         self.stood_at = stable.height
 
@@ -153,6 +154,9 @@ class Core:
     def high(self) -> int:
         """The high water mark: nothing above it is voted on, nor the start of the next epoch and beyond (PBFT.md 46)."""
         high = self.stable + self.window
+        if self.diverged:
+            # What it doesn't execute may decide an epoch that it then knows nothing of; a sync tells it before (found by the simulator).
+            high = min(high, self.diverged + self.window)
         return min(high, self.next_epoch.base) if self.next_epoch is not None else high
 
     def in_window(self, height: int) -> bool:

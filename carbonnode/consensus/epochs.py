@@ -35,6 +35,7 @@ def enter(core: Core, config: EpochConfig) -> None:
     for numbers in (core.far, core.peer_certified, core.unreachable, core.answered):
         numbers.clear()
     core.wanted.clear()
+    core.abstainers.clear()
     core.dirty.clear()
     core.ordered = core.stable
     core.next_height = core.stable + 1

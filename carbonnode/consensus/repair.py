@@ -78,6 +78,7 @@ def on_status(core: Core, status: Status, sender: int | None) -> None:
     """Send the peer what it lacks; at most one answer in half a retransmission time, so that a flood of STATUS is no lever."""
     if sender is None or sender == core.index:
         return
+    _watch_abstainers(core, status, sender)
     if status.epoch > core.epoch.epoch:
         claim(core, sender, status.stable)
     if status.stable == 0 and not status.abstaining:
@@ -93,6 +94,18 @@ def on_status(core: Core, status: Status, sender: int | None) -> None:
         if status.view == core.view and status.active and core.active:
             _send_votes(core, status, sender)
         _send_checkpoints(core, status, sender)
+
+
+def _watch_abstainers(core: Core, status: Status, sender: int) -> None:
+    """A network in which too many lost their votes stands still for good: it must say so (PBFT.md 22)."""
+    if status.abstaining:
+        core.abstainers.add(sender)
+    else:
+        core.abstainers.discard(sender)
+    members, count = len(core.epoch.validators), len(core.abstainers) + core.abstaining
+    if count > members - core.quorum:
+        detail = f"{count} of {members} validators lost their votes and abstain: no block can be certified any more"
+        core.alarm("no-quorum", core.stable, f"{detail}; bring back the journals of {count - members + core.quorum} of them from backups")
 
 
 def _send_certificates(core: Core, status: Status, sender: int) -> None:

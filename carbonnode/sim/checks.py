@@ -156,7 +156,7 @@ class Checks(VoteChecks):
             return
         self.alarms[code] += 1
         self.world.note(f"n{node} alarm {code}")
-        if code in ("nondeterminism", "divergence") and node not in self.trusted_wrong:
+        if code in ("nondeterminism", "divergence", "no-quorum") and node not in self.trusted_wrong:
             self.world.violation(f"node {node} raised the alarm {code} without cause")
 
     def blamed(self, node: int, action: act.Blame) -> None:

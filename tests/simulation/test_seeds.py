@@ -3,7 +3,7 @@
 import pytest
 
 from carbonnode.errors import ConfigError
-from carbonnode.sim import HEAL_BOUND_MS, Simulation, simulate
+from carbonnode.sim import HEAL_BOUND_MS, Simulation, simulate, standard
 
 BLOCKS = 10
 SEEDS_A_BLOCK = 50
@@ -21,7 +21,7 @@ def check(seed: int, replicas: int, byzantine: int, steps: int, *, reconfigure: 
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_500_seeds(block: int) -> None:
     for seed in range(block * SEEDS_A_BLOCK, (block + 1) * SEEDS_A_BLOCK):
-        check(seed, 4 + seed % 4, (seed % 3 != 0) * 1, 1_200, reconfigure=seed % 5 == 0)
+        check(seed, **standard(seed))
 
 
 @pytest.mark.parametrize(("replicas", "byzantine"), [(7, 2), (10, 3), (13, 4)])
@@ -44,11 +44,17 @@ def test_larger_networks_with_all_the_villains_they_tolerate(replicas: int, byza
         (7130, 4, 0, 8_000, True),  # the same, with overlays dropped under it
         (30196, 4, 0, 4_000, False),  # a full window, its missing voter alone in a later view
         (686, 4, 0, 3_000, False),  # power took a window of blocks: certificates far above what was left got an honest node refused and blamed
+        (660, 5, 0, 2_000, True),  # a node with wrong headers voted on past the end of an epoch whose change it had not executed
         (2, 5, 1, 3_000, True),  # transactions known from a fallen proposal were nobody's to propose again
     ],
 )
 def test_seeds_that_failed_once(seed: int, replicas: int, byzantine: int, steps: int, reconfigure: bool) -> None:
     check(seed, replicas, byzantine, steps, reconfigure=reconfigure)
+
+
+def test_the_standard_configuration_covers_all_networks() -> None:
+    kinds = {(c["replicas"], c["byzantine"], c["reconfigure"]) for c in map(standard, range(2_000))}
+    assert kinds == {(n, b, r) for n in range(4, 11) for b in range((n - 1) // 3 + 1) for r in (False, True)}
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
