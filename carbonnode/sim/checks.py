@@ -142,13 +142,13 @@ class Checks(VoteChecks):
         if self.honest(node) and delay_ms > parameters.max_timeout_ms + parameters.idle_block_ms:
             self.world.violation(f"node {node} sets a timer of {delay_ms} ms")
 
-    def view_entered(self, node: int, epoch: int, view: int) -> None:
+    def view_entered(self, node: int, epoch: int, view: int, *, active: bool) -> None:
         """Count the views that honest nodes entered."""
         if self.honest(node) and view > 0:
             if (epoch, view) not in self.views:
                 self.world.note(f"view {view} of epoch {epoch} begins")
             self.views.add((epoch, view))
-            self.entered(node, epoch, view)
+            self.entered(node, epoch, view, active=active)
 
     def alarm(self, node: int, code: str) -> None:
         """Alarms of honest nodes; some mean that the replica itself is wrong."""

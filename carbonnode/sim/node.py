@@ -90,7 +90,7 @@ class SimNode:
             act.DiscardOverlays: self._discard,
             act.RequestSync: self._request_sync,
             act.ReportEvidence: self._evidence,
-            act.ViewEntered: lambda action: self.checks.view_entered(self.number, action.epoch, action.view),
+            act.ViewEntered: self._view_entered,
             act.EpochEntered: self._epoch_entered,
             act.Blame: lambda action: self.checks.blamed(self.number, action),
             act.Alarm: lambda action: self.checks.alarm(self.number, action.code),
@@ -255,6 +255,11 @@ class SimNode:
         self.world.note(f"n{source} -> n{self.number}  {describe(message)}")
         sender = memory.replica.index_of(self.world.execution.members[source].name)
         self.give(ev.Received(now_ms=self.clock_ms, wall_ms=self.wall_ms, sender=sender, message=message))
+
+    def _view_entered(self, action: act.ViewEntered) -> None:
+        assert self.memory is not None
+        # A process that starts on its way to a view names that one, without being in it.
+        self.checks.view_entered(self.number, action.epoch, action.view, active=self.memory.replica.state().active)
 
     def _epoch_entered(self, action: act.EpochEntered) -> None:
         assert self.memory is not None

@@ -138,10 +138,10 @@ class VoteChecks:
     def _proven(self, message: NewView) -> int:
         return max((vc.stable.height for vc in message.view_changes if vc.stable is not None), default=self.epochs[message.epoch].base)
 
-    def entered(self, node: int, epoch: int, view: int) -> None:
+    def entered(self, node: int, epoch: int, view: int, *, active: bool) -> None:
         """A node enters a view: by a NEW-VIEW that says what its VIEW-CHANGEs ask for, or by its own."""
         offered = self._offered.get((node, epoch, view))
-        if offered and not any(offered):
+        if active and offered and not any(offered):
             self.world.violation(f"node {node} enters view {view} by a NEW-VIEW that doesn't follow from its VIEW-CHANGEs")
         self.reached(epoch, view)
 
