@@ -1,8 +1,8 @@
 """Keeps a node's surroundings in step with the chain's validator sets: whom the handshake binds, whom the network dials, and this node's own part.
 
 Keys rotate like this: the operator lays the new ones down in `next/` (`carbonnode rotate-keys`), a vote names them, and when their epoch begins the node
-starts itself again with them. A key that was replaced stays admitted one epoch longer, so that its node can still hear of the change; whoever must be
-shut out at once is revoked by its authority.
+starts itself again with them. A key that was replaced stays admitted for `epoch_blocks` blocks, so that its node can still hear of the change; whoever
+must be shut out at once is revoked by its authority.
 """
 
 from collections.abc import Callable, Iterable
@@ -95,6 +95,12 @@ class Membership:
         self._upcoming = ()
         self._apply()
         self._tell_own_part(before, epoch)
+
+    def reached(self, height: int) -> None:
+        """A block is final here: keys that were replaced have had their time."""
+        if self._former and self._current is not None and height >= self._current.first_height + self._current.parameters.epoch_blocks:
+            self._former = ()
+            self._apply()
 
     def caught_up(self) -> None:
         """This node stands where the others stand: from now on a validator's name binds to its key in the current set."""

@@ -433,6 +433,8 @@ class ValidatorNode:
         self.organisations.block_final(outcome.events)
         self.market_offset_ms = outcome.market_ms - outcome.header.time_ms
         self._watch_epoch(block)
+        if self.membership is not None:
+            self.membership.reached(block.height)
         self._watch_jobs(outcome)
         self._measure(block)
         self.feed.publish(events_of(Block(block.stored, outcome)))

@@ -71,7 +71,7 @@ def test_names_bind_only_once_the_node_has_caught_up() -> None:
     assert town.said == town.alarms == []
 
 
-def test_the_next_set_may_come_and_the_former_may_stay_one_epoch() -> None:
+def test_the_next_set_may_come_and_the_former_may_stay_for_a_while() -> None:
     town = Town(FOUR[0])
     town.membership.attach(town)
     town.membership.entered(epoch(0, FOUR))
@@ -81,7 +81,10 @@ def test_the_next_set_may_come_and_the_former_may_stay_one_epoch() -> None:
     town.membership.entered(epoch(1, following))
     assert FOUR[3] in town.trusted["also"]
     assert [peer.transport_key for peer in town.config.peers] == [v.transport_key for v in following[:4]]
-    town.membership.entered(epoch(2, following))
+    begin = epoch(1, following)
+    town.membership.reached(begin.first_height + begin.parameters.epoch_blocks - 1)
+    assert FOUR[3] in town.trusted["also"]
+    town.membership.reached(begin.first_height + begin.parameters.epoch_blocks)
     assert FOUR[3] not in town.trusted["also"]
     assert town.rechecks >= 3
 
