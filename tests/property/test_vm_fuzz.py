@@ -57,8 +57,16 @@ def search(seeds: int) -> None:
         runner.batch(seed)
 
 
-@pytest.mark.parametrize("plant", [no_inline_guard, no_rollback, failed_calls_give_gas_back], ids=lambda plant: plant.__name__)
+@pytest.mark.parametrize("plant", [no_rollback, failed_calls_give_gas_back], ids=lambda plant: plant.__name__)
 def test_a_planted_fault_is_found(plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
     with pytest.raises(Finding):
         search(seeds=20)
+
+
+def test_a_guard_that_is_missing_in_line_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = b"@export\ndef go() -> int:\n    x = 2 ** 256\n    x += 1\n    return x - x\n"
+    Runner().pair([source, source])
+    no_inline_guard(monkeypatch)
+    with pytest.raises(Finding, match="inferred types change what happens"):
+        Runner().pair([source, source])
