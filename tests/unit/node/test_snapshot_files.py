@@ -77,6 +77,19 @@ def test_chunks_are_the_same_however_they_were_written_and_give_the_state_root(t
         assert any(leaf.key == key for leaf in read_chunk(manifest.chunks[index], (tmp_path / "a" / manifest.chunks[index].name).read_bytes()))
 
 
+def test_no_step_handles_more_than_a_few_leaves(tmp_path: Path) -> None:
+    """What bounds how long a block may have to wait: the work between two looks at the clock."""
+    chain = grown(20, 60)
+    writer = SnapshotWriter(chain.kv, chain.executor.header, tmp_path, SpaceGuard(tmp_path, 1), limit=LIMIT)
+    steps, before = 0, (0, 0)
+    while not writer.work(0):
+        steps += 1
+        assert writer.leaves - before[0] <= 256
+        assert writer.chunks - before[1] <= 1
+        before = (writer.leaves, writer.chunks)
+    assert steps >= writer.leaves // 256 + writer.chunks
+
+
 def test_one_chunk_holds_a_small_state(tmp_path: Path) -> None:
     chain = grown(1, 3)
     manifest = write(chain, tmp_path, limit=1 << 20)
