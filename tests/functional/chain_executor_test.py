@@ -57,9 +57,20 @@ def check_all(net: ToyNetwork, paid: int) -> None:
         assert net.query(node, "balance", BANK.public_key) == SUPPLY - paid, node.name
 
 
+def says_what_confines(node: NodeHandle) -> None:
+    """The status lists the means, and each line is of a known one."""
+    status = node.status()
+    assert status is not None
+    assert status["confinement"]
+    assert all(line.split(":")[0] in {"no_new_privs", "landlock", "seccomp", "memory", "none"} for line in status["confinement"])
+    assert any(line.startswith("memory: on, at most 4096 MiB") for line in status["confinement"]) or "none" in status["confinement"][0]
+
+
 def test_executors_killed_and_stopped_under_load_are_replaced_and_nothing_is_lost(network: ToyNetwork) -> None:
     first, second, third, fourth = network.validators
     sent = []
+    for node in network.validators:
+        says_what_confines(node)
     for node, number in ((first, signal.SIGKILL), (second, signal.SIGKILL), (third, signal.SIGSTOP), (fourth, signal.SIGKILL)):
         sent += pay(network, second, 150)
         os.kill(executor_of(node), number)
@@ -73,15 +84,6 @@ def test_executors_killed_and_stopped_under_load_are_replaced_and_nothing_is_los
     check_all(network, len(sent))
     assert "no answer for 3 s" in third.directory.log_path.read_text()
     assert all(node.process is not None and node.process.poll() is None for node in network.validators)
-
-
-def test_a_node_says_what_confines_its_executor(network: ToyNetwork) -> None:
-    for node in network.validators:
-        status = node.status()
-        assert status is not None
-        assert status["confinement"]
-        assert all(line.split(":")[0] in {"no_new_privs", "landlock", "seccomp", "memory", "none"} for line in status["confinement"])
-        assert any(line.startswith("memory: on, at most 4096 MiB") for line in status["confinement"]) or "none" in status["confinement"][0]
 
 
 @pytest.mark.slow
