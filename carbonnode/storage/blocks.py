@@ -105,7 +105,7 @@ class BlockStore:
         for kind, stop in ((b"s/", height), (b"b/", height + 1)):
             doomed = [key for key, _ in self._kv.iterate(start=kind, stop=_key(kind, stop))]
             for start in range(0, len(doomed), _SWEEP):
-                self._kv.write([], doomed[start : start + _SWEEP])
+                self._kv.write([], doomed[start : start + _SWEEP], sync=True)
 
     def put(self, block: StoredBlock, ids: tuple[bytes, ...], *, sync: bool = True) -> None:
         """Append a block; `ids` are the transaction ids of `block.transactions`. Storing the same block again changes nothing.
