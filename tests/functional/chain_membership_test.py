@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from carbonnode.chain.transaction import Transaction
@@ -99,6 +100,10 @@ def test_four_become_seven_become_five_under_load(network: GovernedNetwork) -> N
     net.up([LATE, USER])
     net.wait_height(height, [LATE, USER])
     net.assert_same(height)
+    for name in (LATE, USER):
+        voting = httpx.get(f"{net.nodes[name].url}/v1/validators", timeout=10.0).json()
+        assert [row["name"] for row in voting["validators"]] == ["super-2", "coordination-2", *JOINERS], name
+        assert voting["first_height"] == five
     for node in [node for node in net.running if node.name != USER]:
         assert net.query(node, "balance", ANN.public_key) == len(paid), node.name
         assert epoch_of(node) == 4
