@@ -91,6 +91,8 @@ class ByzantineNode(SimNode):
         strategy = self.strategy
         if isinstance(message, NewView | ViewChange) and self.world.dice.chance(500):
             strategy = self.world.dice.pick((forged_new_views, forged_new_views, stale_view_changes))  # view changes are rare: no chance is let pass
+        elif isinstance(message, BatchReply):
+            strategy = wrong_batches
         for twisted in strategy(self, peer, message):
             self.put_on_link(peer, twisted)
 
