@@ -64,7 +64,15 @@ def list_(state: str | None, last: int, node: str | None, output: Output) -> int
         return [row for row in found if state in (None, row["state"])]
 
     columns = ("proposal", "kind", "subject", "note", "proposer", "yes", "no", "state", "effective_height", "verdict")
-    output.result([{name: row[name] for name in columns} for row in with_client(node, work)])
+    found = with_client(node, work)
+
+    def render(console: "Console") -> None:
+        for row in found:
+            row["state"] += f": {row['verdict']}" if row["verdict"] else ""
+            row["from"] = row["effective_height"] or "-"
+        show(console, [{name: row[name] for name in ("proposal", "kind", "subject", "yes", "no", "state", "from")} for row in found] or "no proposals")
+
+    output.result([{name: row[name] for name in columns} for row in found], render)
     return 0
 
 
@@ -131,13 +139,18 @@ def members(node: str | None, output: Output) -> int:
 
     def render(console: "Console") -> None:
         console.print(f"epoch {document['epoch']}, since height {document['first_height']}")
-        show(console, document["validators"])
+        show(console, [_short(member) for member in document["validators"]])
         if document["next_first_height"] is not None:
             console.print(f"from height {document['next_first_height']} on")
-            show(console, document["next_validators"])
+            show(console, [_short(member) for member in document["next_validators"]])
 
     output.result(document, render)
     return 0
+
+
+def _short(member: dict[str, str]) -> dict[str, str]:
+    """A validator as a line that fits a terminal: whole keys stand in the JSON."""
+    return {name: f"{value[:16]}..." if name.endswith("_key") else value for name, value in member.items()}
 
 
 def proposing(function: Any) -> Any:

@@ -152,3 +152,17 @@ def test_rotate_keys_makes_them_once_and_wants_their_own_certificate(
     command("--now")
     assert {info.name: info.public_key.hex() for info in KeyStore(node.keys_path).list_keys()}["transport"] == made["transport_key"]
     assert (tmp_path / "node" / "keys.former-1").is_dir()
+
+
+def test_people_get_tables(command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    number = str(command("govern", "validators", "remove", "super-1", *WHY)["proposal"])
+    command("govern", "vote", "--proposal-id", number, "--accept", "false", "--from", "authority", "--wait")
+    monkeypatch.setattr("carbonnode.cli.output.Output.json", False)
+    for words, expected in (
+        (("govern", "list"), ("remove:super-1", "validators", "open")),
+        (("govern", "show", number), ("votes", "AUTHORITY-1", "details", "remove, super-1")),
+        (("govern", "validators", "list"), ("epoch 2, since height 101", "from height 151 on", "consensus_key")),
+    ):
+        assert run(list(words)) == 0
+        printed = capsys.readouterr().out
+        assert all(text in printed.replace("\n", " ") for text in expected), printed
