@@ -107,14 +107,16 @@ class Chaos:
         count = self._rng.randint(1, self._most_hits(point))
         await self._kill(node)
         process = start_node(self._layout, node, {CRASH_VARIABLE: f"{point}:{count}"})
-        reached = await self._reached(process, point)
+        try:
+            reached = await self._reached(process, point)
+        finally:
+            # Still armed, if it lives: cancelled, or it was its executor process that died. Nobody may run on with a death before it.
+            await self._kill(node)
         if reached:
             self.points[point] += 1
             self.kills += 1
         else:
             self.missed[point] += 1
-        # After a death of its executor process the node goes on, still armed: it starts anew like the others.
-        await self._kill(node)
         self._tell(f"{node.name}: crash point {point} at hit {count}{'' if reached else ' not reached in time'}")
         start_node(self._layout, node)
 
