@@ -80,6 +80,11 @@ def go(start: int) -> int:
     full = {}
     for i in range(2000):
         full[i] = i
+    orbit = {}
+    k = 0
+    for j in range(4090):
+        orbit[k] = j
+        k = (k * 5 + 1) % 8192
     key = "k" * 100
     for j in range(50):
         m[j] = j
@@ -231,6 +236,10 @@ COMPUTING: Final[dict[str, tuple[str, int]]] = {
     "dict pop": ('z = d.pop("zz", 0)', 3000),
     "dict in": ('x = "a" in d', 3000),
     "dict in any": ("x = any_n in d", 3000),
+    "dict in orbit": ("x = 10115302 in orbit", 50),
+    "dict get orbit": ("z = orbit.get(316702910, 0)", 50),
+    "dict set orbit": ("orbit[10115302] = 1\n        del orbit[10115302]", 50),
+    "dict display long": ("z = {" + ", ".join(f"{k}: n" for k in range(400)) + "}", 20),
     "dict keys": ("z = d.keys()", 3000),
     "dict keys long": ("z = full.keys()", 50),
     "dict values": ("z = full.values()", 50),

@@ -39,6 +39,7 @@ class Comparisons:
     def __init__(self, schedule: GasSchedule, charge: Charge) -> None:
         self.charge = charge
         self.per_item, self.text_shift, self.memory_shift = schedule.per_item, schedule.per_text_shift, schedule.per_memory_shift
+        self.probe_shift = schedule.per_probe_shift
         self.tuples, self.searched_tuple, self.choice = schedule.compared_tuple, schedule.searched_tuple, schedule.choice
 
     def helpers(self) -> dict[str, Helper]:
@@ -114,6 +115,8 @@ class Comparisons:
         """`item in where`: a key of a dict, an item of a list or tuple of the same type and value, or a part of a text."""
         kind = type(where)
         if kind is dict:
+            if type(item) is int:
+                self.charge(len(where) >> self.probe_shift)
             return looked_up(item) in where
         if kind is list or kind is tuple:
             self.charge(self.choice + len(where) * self.each(item))
@@ -151,11 +154,38 @@ class Subscripts:
 
     def __init__(self, schedule: GasSchedule, charge: Charge) -> None:
         self.charge = charge
-        self.per_item, self.text_shift = schedule.per_item, schedule.per_text_shift
+        self.per_item, self.text_shift, self.probe_shift = schedule.per_item, schedule.per_text_shift, schedule.per_probe_shift
 
     def helpers(self) -> dict[str, Helper]:
         """By the names that the rewriter uses."""
-        return {"_item": item_of, "_slice": self.slice_of, "_setitem": set_item, "_delitem": self.delete_item}
+        return {"_item": self.item_of, "_slice": self.slice_of, "_setitem": self.set_item, "_delitem": self.delete_item}
+
+    def item_of(self, where: Any, key: Any) -> Any:
+        """`where[key]`: a key that isn't a scalar could take exponential time to hash."""
+        kind = type(key)
+        if kind is int:
+            if type(where) is dict:
+                self.charge(len(where) >> self.probe_shift)
+            return where[key]
+        if kind is str or kind is bytes:
+            return where[key]
+        raise ContractAbort(codes.TYPE)
+
+    def set_item(self, value: Any, where: Any, key: Any) -> None:
+        """`where[key] = value`: the value is evaluated first, as in Python."""
+        kind = type(where)
+        if kind is list:
+            if type(key) is not int:
+                raise ContractAbort(codes.TYPE)
+            where[key] = value
+        elif kind is dict:
+            if type(checked_key(key)) is int:
+                self.charge(len(where) >> self.probe_shift)
+            if len(where) >= MAX_CONTAINER and key not in where:
+                raise ContractAbort(codes.LIMIT)
+            where[key] = value
+        else:
+            raise ContractAbort(codes.TYPE)
 
     def slice_of(self, where: Any, low: Any, high: Any) -> Any:
         """`where[low:high]`."""
@@ -178,7 +208,9 @@ class Subscripts:
             self.charge(len(where) >> 6)
             del where[key]
         elif kind is dict:
-            del where[checked_key(key)]
+            if type(checked_key(key)) is int:
+                self.charge(len(where) >> self.probe_shift)
+            del where[key]
         else:
             raise ContractAbort(codes.TYPE)
 
@@ -188,27 +220,3 @@ def _span(size: int, low: int | None, high: int | None) -> int:
     first = 0 if low is None else max(low + size, 0) if low < 0 else low
     behind = size if high is None else high + size if high < 0 else min(high, size)
     return max(behind - first, 0)
-
-
-def item_of(where: Any, key: Any) -> Any:
-    """`where[key]`: a key that isn't a scalar could take exponential time to hash."""
-    kind = type(key)
-    if kind is int or kind is str or kind is bytes:
-        return where[key]
-    raise ContractAbort(codes.TYPE)
-
-
-def set_item(value: Any, where: Any, key: Any) -> None:
-    """`where[key] = value`: the value is evaluated first, as in Python."""
-    kind = type(where)
-    if kind is list:
-        if type(key) is not int:
-            raise ContractAbort(codes.TYPE)
-        where[key] = value
-    elif kind is dict:
-        checked_key(key)
-        if len(where) >= MAX_CONTAINER and key not in where:
-            raise ContractAbort(codes.LIMIT)
-        where[key] = value
-    else:
-        raise ContractAbort(codes.TYPE)

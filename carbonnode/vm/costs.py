@@ -108,7 +108,7 @@ class Costs:
             case ast.Tuple() | ast.List():
                 return schedule.display + schedule.display_item * len(node.elts)
             case ast.Dict():
-                return schedule.dict_display + 3 * schedule.display_item * len(node.values)
+                return schedule.dict_display + 3 * schedule.display_item * len(node.values) + (len(node.values) ** 2 >> schedule.per_probe_shift + 1)
             case ast.Call():
                 return self.call(node)
         return schedule.context if isinstance(node, ast.Attribute) else 0

@@ -38,15 +38,15 @@ class GasSchedule(msgspec.Struct, frozen=True, gc=False):
     comparison: int = 5
     membership: int = 8
     """`in` anything but a Map."""
-    subscript: int = 2
-    item_write: int = 8
+    subscript: int = 4
+    item_write: int = 12
     """`x[i] = y`."""
     slice: int = 24
     display: int = 2
     """A tuple or list display, before its items."""
     display_item: int = 1
     dict_display: int = 9
-    """A dict display, before its items, which are three `display_item` each."""
+    """A dict display, before its items, which are three `display_item` each, and an eighth of their number's square: what inserting them may probe."""
     builtin: int = 6
     """A built-in function, or a method that changes a list, or a dict's `get`, before what it costs by size."""
     method: int = 12
@@ -97,6 +97,8 @@ class GasSchedule(msgspec.Struct, frozen=True, gc=False):
     """Each item of `dict.items()`."""
     per_piece: int = 4
     """Each piece that splitting a text may make."""
+    per_probe_shift: int = 2
+    """Looking up an integer in a dict: len >> 2. An integer's hash is itself, so that keys can be chosen to lie in one row; a text's is secret."""
     sized: int = 8
     """Adding texts and containers, beside what they cost by size."""
     choice: int = 24

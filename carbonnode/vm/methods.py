@@ -31,12 +31,20 @@ class ContainerMethods:
 
     def __init__(self, schedule: GasSchedule, charge: Charge) -> None:
         self.charge = charge
-        self.per_item, self.per_pair = schedule.per_item, schedule.per_pair
+        self.per_item, self.per_pair, self.probe_shift = schedule.per_item, schedule.per_pair, schedule.per_probe_shift
 
     def helpers(self) -> dict[str, Helper]:
         """By the names that the rewriter uses."""
-        names = ("insert", "extend", "pop", "keys", "values", "items")
-        return {"_m_append": append, "_m_get": get, **{f"_m_{name}": getattr(self, name) for name in names}}
+        names = ("get", "insert", "extend", "pop", "keys", "values", "items")
+        return {"_m_append": append, **{f"_m_{name}": getattr(self, name) for name in names}}
+
+    def get(self, where: Any, key: Any, default: Any = None) -> Any:
+        """`where.get(key, default)` of a dict."""
+        if type(where) is not dict:
+            raise ContractAbort(codes.TYPE)
+        if type(key) is int:
+            self.charge(len(where) >> self.probe_shift)
+        return where.get(looked_up(key), default)
 
     def insert(self, where: Any, index: Any, item: Any) -> None:
         """`where.insert(index, item)`."""
@@ -60,7 +68,8 @@ class ContainerMethods:
     def pop(self, where: Any, *args: Any) -> Any:
         """`where.pop(...)` of a list or dict."""
         if type(where) is dict and args:
-            checked_key(args[0])
+            if type(checked_key(args[0])) is int:
+                self.charge(len(where) >> self.probe_shift)
             return where.pop(*args)
         _only(where, list)
         if len(args) > 1:
@@ -96,13 +105,6 @@ def append(where: Any, item: Any) -> None:
     if len(where) >= MAX_CONTAINER:
         raise ContractAbort(codes.LIMIT)
     where.append(item)
-
-
-def get(where: Any, key: Any, default: Any = None) -> Any:
-    """`where.get(key, default)` of a dict."""
-    if type(where) is not dict:
-        raise ContractAbort(codes.TYPE)
-    return where.get(looked_up(key), default)
 
 
 class TextMethods:

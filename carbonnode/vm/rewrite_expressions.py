@@ -41,7 +41,9 @@ _BOUNDED: Final = (ast.FloorDiv, ast.Mod, ast.BitAnd)
 """Integer operations whose result lies within the limits if the operands do."""
 _COMPARABLE: Final = (Type.INT, Type.STR, Type.BYTES, Type.BOOL)
 _PLAIN: Final = (ast.Name, ast.Subscript, ast.Call)
-_SAFE_KEYS: Final = (Type.INT, Type.STR, Type.BYTES)
+_SAFE_KEYS: Final = (Type.STR, Type.BYTES)
+"""Keys that a dict is asked for in line. Integers aren't: their hashes are themselves, so that a helper charges for what they may probe."""
+_INDEXED: Final = (Type.LIST, Type.TUPLE, Type.STR, Type.BYTES)
 
 
 def load(name: str) -> ast.Name:
@@ -177,7 +179,8 @@ class ExpressionRewriter:
             bounds = [ast.Constant(value=None) if bound is None else self.expr(bound) for bound in (node.slice.lower, node.slice.upper)]
             return call("_slice", self.expr(node.value), *bounds)
         plain = isinstance(node.value, _PLAIN)
-        if plain and self.types.of(node.slice) in _SAFE_KEYS:
+        key, where = self.types.of(node.slice), self.types.of(node.value)
+        if plain and (key in _SAFE_KEYS or (key is Type.INT and where in _INDEXED)):
             return ast.Subscript(value=self.expr(node.value), slice=self.expr(node.slice), ctx=ast.Load())
         return call("_item", self.expr(node.value), self.expr(node.slice))
 
