@@ -199,9 +199,8 @@ class Core:
             self.out.emit(Broadcast(message))
 
     def send(self, to: int, message: Message) -> None:
-        """To one validator."""
-        if to != self.index:
-            self.out.emit(Send(to, message))
+        """To one other validator."""
+        self.out.emit(Send(to, message))
 
     def alarm(self, code: str, height: int, detail: str) -> None:
         """Tell the operator, once for a code and height."""

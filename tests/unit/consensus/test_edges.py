@@ -9,9 +9,9 @@ from carbonnode.consensus import events as ev
 from carbonnode.consensus import messages as msg
 from carbonnode.consensus.config import StableState
 from carbonnode.consensus.evidence import PREPARE, equivocation
-from carbonnode.consensus.journal import JournalRecord, Ordered, Prepared, Proposed, Voted, encode_record
+from carbonnode.consensus.journal import Held, JournalRecord, Ordered, Prepared, Proposed, Voted, decode_record, encode_record
 from carbonnode.consensus.requests import Requests
-from carbonnode.consensus.slots import HeldBatch
+from carbonnode.consensus.slots import HeldBatch, Known
 from carbonnode.errors import InvariantViolation
 from tests.unit.consensus.lab import WALL, Lab, of, sent
 
@@ -84,6 +84,7 @@ def test_an_invalid_batch_of_an_earlier_proposal_suspects_nobody(lab: Lab) -> No
 def test_a_committed_batch_that_is_gone_after_a_restart_is_fetched_and_executed(lab: Lab) -> None:
     batch = lab.batch("a")
     driven = lab.replica(journal=(encode_record(Ordered(0, 1, batch.digest)),))
+    driven.give(ev.WorkArrived(now_ms=driven.now))
     assert [m.digest for m in sent(driven.log, msg.FetchBatch) if isinstance(m, msg.FetchBatch)] == [batch.digest]
     out = driven.receive(msg.BatchReply(1, batch.encoded), sender=2)
     assert [a.height for a in of(out, act.Execute) if isinstance(a, act.Execute)] == [1]
@@ -185,6 +186,43 @@ def test_a_sync_without_a_certificate_keeps_the_one_that_is_held(lab: Lab) -> No
     driven.give(ev.PeersAhead(now_ms=driven.now, height=3))
     driven.give(ev.Synced(now_ms=driven.now, height=0, header_hash=ZERO_HASH, certificate=None))
     assert driven.replica._core.stable_certificate is None
+
+
+def test_a_sync_that_ends_below_what_is_final_here_takes_nothing_back(lab: Lab) -> None:
+    driven = lab.replica()
+    digest = driven.order(lab, 1, lab.batch("a"))
+    driven.give(ev.PeersAhead(now_ms=driven.now, height=3))
+    driven.certify(lab, 1, digest)
+    driven.replica._core.stable = 1
+    driven.give(ev.Synced(now_ms=driven.now, height=0, header_hash=ZERO_HASH, certificate=None))
+    assert driven.replica.stable == 1
+
+
+def test_a_committed_batch_is_resolved_once_however_often_it_is_looked_at(lab: Lab) -> None:
+    batch = lab.batch("a")
+    journal = (encode_record(Held(0, 1, batch.encoded)), encode_record(Ordered(0, 1, batch.digest)))
+    driven = lab.replica(journal=journal)
+    driven.auto_resolve = False
+    core = driven.replica._core
+    core.batches[1, batch.digest].known = Known.ASKED
+    core.ordered = 0
+    core.syncing = False
+    before = len(of(driven.log, act.ResolveBatch))
+    driven.give(ev.WorkArrived(now_ms=driven.now))
+    assert len(of(driven.log, act.ResolveBatch)) == before
+
+
+def test_the_same_proposal_again_needs_no_second_record(lab: Lab) -> None:
+    primary = lab.replica(0)
+    batch = lab.batch("a")
+    primary.batches += [batch, batch]
+    primary.give(ev.WorkArrived(now_ms=primary.now))
+    primary.wait(300)
+    core = primary.replica._core
+    votes = [record for record in primary.durable if isinstance(decode_record(record), Voted)]
+    core.next_height, core.awaiting_batch = 1, 1
+    primary.give(ev.BatchReady(now_ms=primary.now, height=1, batch=batch, more=False))
+    assert [record for record in primary.durable if isinstance(decode_record(record), Voted)] == votes
 
 
 def test_a_record_of_an_unknown_vote_of_another_epoch_binds_nothing_here(lab: Lab) -> None:
