@@ -176,6 +176,7 @@ def collect_garbage(core: Core) -> None:
     core.next_height = max(core.next_height, stable + 1)
     core.ordered = max(core.ordered, stable)
     core.replay = True
+    core.dirty.update(core.slots)  # those that stood above the window until now
 
 
 def request_sync(core: Core, height: int) -> None:

@@ -136,7 +136,7 @@ def advance(core: Core) -> bool:
     while core.dirty:
         height = core.dirty.pop()
         slot = core.slots.get(height)
-        if slot is not None and slot.digest is not None and core.active:
+        if slot is not None and slot.digest is not None and core.active and core.in_window(height):
             _advance_slot(core, slot, slot.digest)
     return _execute_in_order(core)
 

@@ -94,7 +94,8 @@ def _resume_view(core: Core, left: ViewChange | None, entered: NewView | None) -
 def _resume_slots(core: Core, proposals: dict[int, PrePrepare]) -> None:
     """Proposals of the current view stand again; what was journaled once had a good time then."""
     for height, message in sorted(proposals.items()):
-        if not core.in_window(height) or message.view != core.view or not core.active or height <= core.named_top:
+        # A loss of power takes up to a window of blocks: what was voted on above the marks that are left binds all the same (found by the simulator).
+        if not core.stable < height <= core.stable + 2 * core.window or message.view != core.view or not core.active or height <= core.named_top:
             continue
         held = core.hold(height, Batch.decode(message.batch))
         slot = core.slot(height)

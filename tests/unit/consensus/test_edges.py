@@ -104,6 +104,22 @@ def test_of_two_proposals_and_two_proofs_in_the_journal_those_of_the_higher_view
     assert proof.view == 1
 
 
+def test_a_vote_above_the_window_that_power_loss_left_binds_when_the_window_comes(lab: Lab) -> None:
+    # It voted on height 9 with height 1 certified; the disk kept the vote, and lost the block.
+    first = lab.replica()
+    digest = first.order(lab, 1, lab.batch("a"))
+    first.certify(lab, 1, digest)
+    first.receive(lab.pre_prepare(9, lab.batch("i")))
+    assert [m.height for m in sent(first.log, msg.Prepare) if isinstance(m, msg.Prepare)][-1] == 9
+    after = lab.replica(journal=tuple(first.durable))
+    assert after.replica._core.high == 8
+    digest = after.order(lab, 1, lab.batch("a"))
+    after.certify(lab, 1, digest)
+    out = after.receive(lab.pre_prepare(9, lab.batch("other")))
+    assert of(out, act.ReportEvidence)
+    assert [m.digest for m in sent(after.log, msg.Prepare) if isinstance(m, msg.Prepare) and m.height == 9] == [lab.batch("i").digest]
+
+
 def test_an_observer_hands_on_proposals_but_no_votes(lab: Lab) -> None:
     observer = lab.replica(5)
     batch = lab.batch("a")
