@@ -69,6 +69,8 @@ class Core:
         self.stable_certificate = stable.certificate
         self.finalised = stable.height
         self.ordered = stable.height
+        self.most_ordered = stable.height
+        """The greatest height ever ordered here: what a sync without fruit has executed again below it is no progress."""
         self.slots: dict[int, Slot] = {}
         self.batches: dict[tuple[int, bytes], HeldBatch] = {}
         self.wanted: set[tuple[int, bytes]] = set()

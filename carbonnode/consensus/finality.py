@@ -220,8 +220,12 @@ def on_synced(core: Core, event: Synced) -> None:
     """Block store and executor hold a later certified height."""
     core.syncing = False
     core.sync_target = 0
-    if event.height <= core.finalised:  # nobody had more: go on with what we have for a while
+    if event.height <= core.finalised:
+        # Nobody had more: go on with what we have for a while. That is no progress, or asking in vain again and again would keep patience from ever
+        # running out, in a view that only a view change can help (found by the simulator: 3334, 3639).
         core.sync_pause_until = core.now + core.tuning.status_ms
+    else:
+        core.progress()
     core.finalised = max(core.finalised, event.height)
     if event.height >= core.stable:
         core.stable = event.height
@@ -237,7 +241,6 @@ def on_synced(core: Core, event: Synced) -> None:
         return
     core.header_hashes.clear()  # what was executed on top of the old state is void: it is executed again
     core.ordered = core.stable
-    core.progress()
     collect_garbage(core)
     if event.next_epoch is not None:
         core.next_epoch = event.next_epoch

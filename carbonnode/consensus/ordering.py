@@ -235,9 +235,11 @@ def _execute_in_order(core: Core) -> bool:
             now_ms=core.now,
             grace_ms=2 * core.tuning.retransmit_ms,
         )
-        if slot.received_ms:
-            core.pacing.committed(core.now - slot.received_ms)
-        core.progress()
+        if core.ordered > core.most_ordered:
+            core.most_ordered = core.ordered
+            if slot.received_ms:
+                core.pacing.committed(core.now - slot.received_ms)
+            core.progress()
     return moved
 
 

@@ -136,8 +136,12 @@ def _propose_new_view(core: Core, ready: list[ViewChange]) -> bool:
     chosen = tuple(sorted(ready, key=lambda vc: vc.signer))
     result = outcome(chosen, core.epoch)
     if result.stable > core.stable:
-        request_sync(core, result.stable)
-        return False
+        # Any quorum proves a start. One that claims no more than is held here will do, as a state may be held back by the one who proves it (3334).
+        chosen = tuple(vc for vc in chosen if vc.stable is None or vc.stable.height <= core.stable)
+        if len(chosen) < core.quorum:
+            request_sync(core, result.stable)
+            return False
+        result = outcome(chosen, core.epoch)
     assert core.index is not None
     proposals = []
     for height, digest in result.digests:

@@ -46,6 +46,8 @@ def test_larger_networks_with_all_the_villains_they_tolerate(replicas: int, byza
         (686, 4, 0, 3_000, False),  # power took a window of blocks: certificates far above what was left got an honest node refused and blamed
         (660, 5, 0, 2_000, True),  # a node with wrong headers voted on past the end of an epoch whose change it had not executed
         (1451, 4, 1, 2_000, True),  # power took a window of blocks, and a vote above what was left was forgotten by all but the guard
+        (3334, 5, 1, 2_000, False),  # a villain alone could prove a height, and led a view above what one node lacked; syncs in vain counted as progress
+        (3639, 4, 0, 2_000, False),  # a full window beside a node in a later view: syncs in vain counted as progress, so patience never ran out
         (2, 5, 1, 3_000, True),  # transactions known from a fallen proposal were nobody's to propose again
     ],
 )

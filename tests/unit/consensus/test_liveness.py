@@ -87,6 +87,36 @@ def test_a_full_window_is_met_with_the_longest_patience(lab: Lab) -> None:
     assert suspects(replica)
 
 
+def test_syncs_that_bring_nothing_are_no_progress(lab: Lab) -> None:
+    replica = lab.replica()
+    digests = [replica.order(lab, height, lab.batch(str(height))) for height in (1, 2)]
+    replica.certify(lab, 2, digests[1])  # height 1 lacks a vote that nobody gives
+    timeout_ms = replica.replica.state().timeout_ms
+    ordered_at, wishes, again = replica.now, 0, 0
+    while replica.now < ordered_at + lab.parameters.idle_block_ms + timeout_ms - 100:
+        if of(replica.wait(100), act.RequestSync):
+            wishes += 1
+            again += len(of(replica.give(ev.Synced(now_ms=replica.now, height=0, header_hash=bytes(32), certificate=None)), act.Execute))
+    assert (wishes >= 2, again) == (True, 2 * wishes)
+    assert not suspects(replica)
+    assert replica.replica.state().timeout_ms == timeout_ms
+    replica.wait(200)
+    assert replica.replica.state().suspicion == "no progress"
+    assert suspects(replica)
+
+
+def test_a_sync_that_brings_blocks_is_progress(lab: Lab) -> None:
+    replica = lab.replica()
+    replica.give(ev.RequestsAdmitted(now_ms=replica.now, wire_hashes=(b"t" * 32,)))
+    replica.wait(900)
+    replica.receive(msg.Certified(lab.certificate(20, b"h" * 32)), sender=2)
+    replica.give(ev.Synced(now_ms=replica.now, height=20, header_hash=b"h" * 32, certificate=lab.certificate(20, b"h" * 32)))
+    replica.wait(900)
+    assert not suspects(replica)
+    replica.wait(200)
+    assert suspects(replica)
+
+
 def test_a_lost_link_to_the_primary_raises_suspicion_after_200_ms(lab: Lab) -> None:
     replica = lab.replica()
     replica.give(ev.PeerUnreachable(now_ms=replica.now, peer=2))

@@ -136,6 +136,20 @@ def test_the_new_primary_holds_the_stable_state_before_it_speaks(lab: Lab) -> No
     assert sent(out, msg.NewView)
 
 
+def test_a_state_that_one_member_alone_can_prove_holds_up_no_new_view(lab: Lab) -> None:
+    primary = lab.replica(1)
+    digest = lab.batch("a").digest
+    primary.receive(lab.view_change(0, 1, (), lab.certificate(4, b"h" * 32)), lab.view_change(2, 1, (lab.proof(2, digest),)))
+    assert not sent(primary.log, msg.NewView)
+    out = primary.receive(lab.view_change(3, 1))
+    (new_view,) = [m for m in sent(out, msg.NewView) if isinstance(m, msg.NewView)]
+    assert [vc.signer for vc in new_view.view_changes] == [1, 2, 3]
+    assert [(p.height, p.digest) for p in new_view.proposals][1] == (2, digest)
+    backup = lab.replica(2)
+    backup.receive(new_view)
+    assert (backup.replica.state().view, backup.replica.state().active) == (1, True)
+
+
 def test_the_new_primary_is_durable_before_it_speaks_and_goes_on_above_what_it_named(lab: Lab) -> None:
     primary = lab.replica(1)
     primary.auto_persist = False
