@@ -43,7 +43,7 @@ class VoteChecks:
         self._gone: dict[tuple[int, int], int] = {}
         self._highest_view: dict[int, int] = {}
         self._lost: dict[int, int] = {}
-        self._offered: dict[tuple[int, int, int], list[bool]] = {}
+        self._offered: dict[tuple[int, int, int], list[NewView]] = {}
 
     # ---- durability
 
@@ -140,8 +140,11 @@ class VoteChecks:
 
     def entered(self, node: int, epoch: int, view: int, *, active: bool) -> None:
         """A node enters a view: by a NEW-VIEW that says what its VIEW-CHANGEs ask for, or by its own."""
+        if epoch not in self.epochs:
+            self.world.violation(f"node {node} enters view {view} of epoch {epoch}, which hasn't begun")
+            return
         offered = self._offered.get((node, epoch, view))
-        if active and offered and not any(offered):
+        if active and offered and not any(follows(message, self._proven(message)) for message in offered):
             self.world.violation(f"node {node} enters view {view} by a NEW-VIEW that doesn't follow from its VIEW-CHANGEs")
         self.reached(epoch, view)
 
@@ -162,7 +165,7 @@ class VoteChecks:
         if isinstance(message, ViewChange | NewView | Suspect):
             signer = self.member(message.epoch, message.signer)
             if isinstance(message, NewView):
-                self._offered.setdefault((node, message.epoch, message.view), []).append(follows(message, self._proven(message)))
+                self._offered.setdefault((node, message.epoch, message.view), []).append(message)  # judged when it is entered: its epoch may not have begun
             if signer is not None and self.honest(signer) and (signer, type(message), message.epoch, message.view) not in self._said:
                 self.world.violation(f"node {node} takes a {type(message).__name__} to view {message.view} for node {signer}'s that it never sent")
 
