@@ -150,6 +150,20 @@ def test_a_state_that_one_member_alone_can_prove_holds_up_no_new_view(lab: Lab) 
     assert (backup.replica.state().view, backup.replica.state().active) == (1, True)
 
 
+def test_a_height_that_the_view_starts_above_is_ordered_once_its_predecessor_is_synced(lab: Lab) -> None:
+    replica = lab.replica(2)
+    digest = replica.order(lab, 2, lab.batch("b"))  # committed here in view 0, while height 1 never came
+    stable = lab.certificate(4, b"h" * 32)
+    changes = (lab.view_change(0, 1, (), stable), lab.view_change(1, 1), lab.view_change(3, 1))
+    replica.receive(lab.new_view(1, changes, ()))
+    assert replica.replica.state().view == 1
+    certificate = lab.certificate(1, b"g" * 32)
+    replica.wait(600)
+    out = replica.give(ev.Synced(now_ms=replica.now, height=1, header_hash=b"g" * 32, certificate=certificate))
+    assert [(a.height, a.digest) for a in of(out, act.Execute) if isinstance(a, act.Execute)] == [(2, digest)]
+    assert replica.replica._core.pacing.latency_ms == 0
+
+
 def test_the_new_primary_is_durable_before_it_speaks_and_goes_on_above_what_it_named(lab: Lab) -> None:
     primary = lab.replica(1)
     primary.auto_persist = False
