@@ -93,6 +93,7 @@ class Mempool:
         self._accounts: dict[bytes, int] = {}
         self._lanes: tuple[deque[Entry], ...] = tuple(deque() for _ in LANES)
         self._free = [0, 0, 0]
+        self._compact_at = [_COMPACT_SLACK] * len(LANES)
         self._assigned: dict[int, list[Entry]] = {}
         self._expiry: dict[int, list[Entry]] = {}
         self._expired: OrderedDict[bytes, None] = OrderedDict()
@@ -101,6 +102,8 @@ class Mempool:
         self.bytes = 0
         self.height = 0
         self.shed = 0
+        self.compactions = 0
+        """Times that a queue was walked through to drop what left the pool."""
         self._dropped: list[bytes] = []
 
     # -- what stands in it --------------------------------------------------------------------------------------------------------------
@@ -223,11 +226,14 @@ class Mempool:
         self._free[entry.lane] += 1
         entry.queued = True
         lane.append(entry)
-        if len(lane) > 2 * self._free[entry.lane] + _COMPACT_SLACK:
-            # Backups never take from the queue: drop what left the pool meanwhile.
+        if len(lane) > self._compact_at[entry.lane]:
+            # Backups never take from the queue: drop what left the pool meanwhile. What is proposed and not settled yet stays, and that may be most of
+            # it when execution is behind: so the next time is when the queue has doubled, or every arrival would walk through all of it.
             kept = [e for e in lane if not e.gone]
             lane.clear()
             lane.extend(kept)
+            self._compact_at[entry.lane] = 2 * len(kept) + _COMPACT_SLACK
+            self.compactions += 1
 
     # -- proposals ----------------------------------------------------------------------------------------------------------------------
 

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from carbonnode.chain.batch import Batch
+from carbonnode.chain.codec import encode
 from carbonnode.chain.genesis import Parameters
 from carbonnode.chain.signing import KeySigner
-from carbonnode.chain.transaction import Body, Call, Transaction
+from carbonnode.chain.transaction import Body, Call, Transaction, WireTransaction
 from carbonnode.errors import InvalidTransaction
 from carbonnode.node.config import MempoolSection
 from carbonnode.node.mempool import LANES, Mempool, lane_of
@@ -139,6 +140,25 @@ def test_what_only_a_proposal_may_carry_never_waits(make_pool: MakePool, make_tx
     pool.settle(2 * Parameters().window, [], [])
     assert len(pool) == 0
     assert pool.take_dropped() == ()
+
+
+def unsigned(sender: bytes, height: int, number: int) -> Transaction:
+    """A transaction whose signature nobody looks at any more."""
+    nonce = height.to_bytes(8, "big") + number.to_bytes(8, "big")
+    return Transaction.decode(encode(WireTransaction(Body(CHAIN, sender, nonce, 100, 1_000, (Call("toy", "act", ()),)).encode(), bytes(64))))
+
+
+def test_a_queue_of_proposed_transactions_isnt_walked_through_at_every_arrival(make_pool: MakePool) -> None:
+    """When execution is behind, most of the queue is proposed and not settled: 900 a second then cost more than there was time for."""
+    pool = make_pool(per_account=100_000)
+    signer = KeySigner(b"\x01" * 32)
+    for height in range(1, 41):
+        block = [unsigned(signer.public_key, height, number) for number in range(200)]
+        for tx in block:
+            pool.add(tx)
+        pool.assign(height, Batch(0, tuple(tx.wire_hash for tx in block)))
+    assert pool.compactions <= 4
+    assert pool.waiting == 0
 
 
 def test_a_block_settles_what_it_holds_and_frees_what_it_left_out(make_pool: MakePool, make_tx: MakeTransaction) -> None:
