@@ -20,6 +20,8 @@ from carbonnode.node.pipeline import FinalBlock
 from carbonnode.storage.blocks import MAX_RECORD_BYTES, BlockStore, StoredBlock
 
 RECENT_BLOCKS = 128
+OLDER_BLOCKS = 8
+"""Older blocks that were asked for last stay decoded too: who asks for one transaction of a block asks for its others."""
 
 
 class Block(NamedTuple):
@@ -51,6 +53,7 @@ class History:
         self._blocks = blocks
         self._recent: OrderedDict[int, Block] = OrderedDict()
         self._recent_ids: dict[bytes, tuple[int, int]] = {}
+        self._older: OrderedDict[int, Block] = OrderedDict()
         self.validator_changes: tuple[ValidatorChange, ...] = ()
         """Changes of the validator set since genesis, for proofs; kept by `changes`."""
 
@@ -78,6 +81,7 @@ class History:
         """The store begins elsewhere now: forget what was at hand."""
         self._recent.clear()
         self._recent_ids.clear()
+        self._older.clear()
 
     def header(self, height: int) -> Header:
         """The header at `height`; of the store's base too, whose block isn't here."""
@@ -105,8 +109,14 @@ class History:
                 "ask a node that keeps older ones",
                 code="pruned",
             )
-        stored = self._blocks.block(height)
-        return Block(stored, decode_outcome(stored))
+        held = self._older.pop(height, None)
+        if held is None:
+            stored = self._blocks.block(height)
+            held = Block(stored, decode_outcome(stored))
+        self._older[height] = held
+        if len(self._older) > OLDER_BLOCKS:
+            self._older.popitem(last=False)
+        return held
 
     def place(self, tx_id: bytes) -> tuple[int, int] | None:
         """(height, index among kept transactions), or None."""
