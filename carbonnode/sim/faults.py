@@ -250,7 +250,7 @@ class Faults:
         return node
 
     def lose_disk(self) -> None:
-        """A disk is lost; the operator starts again from nothing and says so."""
+        """A disk is lost; the operator starts again from nothing but the keys."""
         node = self._take()
         if node is None:
             return
@@ -258,7 +258,6 @@ class Faults:
         node.crash(power=True)
         genesis: tuple[Block, Certificate | None] = (self.world.execution.genesis, None)
         node.disk = Disk(blocks=[genesis], synced_blocks=1)
-        node.lost_votes = True
         node.checks.abstainers.add(node.number)
         node.checks.lost_disk(node.number)
         self._restart_later(node)

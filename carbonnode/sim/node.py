@@ -74,7 +74,8 @@ class SimNode:
         self.pool: dict[bytes, None] = {}
         self.known: set[bytes] = set()
         self.memory: _Memory | None = None
-        self.lost_votes = False
+        self.has_voted = False
+        """The mark beside the keys: durable before the first vote leaves, and not lost with a disk."""
         self._run = 0
         self._actions: dict[type[act.AnyAction], Callable[[Any], None]] = {
             act.Persist: self._persist,
@@ -128,13 +129,12 @@ class SimNode:
                 next_epoch=block.decided,
                 stable=StableState(block.height, block.header_hash, certificate),
                 journal=journal,
-                lost_votes=self.lost_votes,
+                lost_votes=self.has_voted and not journal,
                 verifier=world.ring.verify,
             )
         except CarbonnodeError as error:
             world.violation(f"node {self.number} can't start: {error}")
             return
-        self.lost_votes = False
         self.checks.recovered(self.number, journal)
         self.memory = _Memory(replica, world.now, world.dice.below(100_000), block.following.validators)
         world.note(f"n{self.number} starts at height {block.height}")
@@ -290,7 +290,7 @@ class SimNode:
         assert memory is not None
         self.disk.append(action.records)
         self.disk.loose_bodies.update(action.bodies)
-        self.checks.persisting(self.number, action)
+        self.checks.persisting(self.number, action, memory.replica)
         memory.unsynced_tokens.append(action.token)
         self._sync_disk()
 
@@ -310,6 +310,7 @@ class SimNode:
             memory.syncing_disk = False
             memory.unsynced_tokens = [t for t in memory.unsynced_tokens if t > upto]
             self.checks.durable(self.number, upto)
+            self.has_voted = True
             self.give(ev.Persisted(now_ms=self.clock_ms, token=upto))
             if self.memory is memory:
                 self._sync_disk()

@@ -37,7 +37,8 @@ class VoteChecks:
         """The last height of an epoch, once the next one is decided."""
         self._given: dict[tuple[int, _Vote], bytes] = {}
         self._said: set[tuple[int, type, int, int]] = set()
-        self._waiting: dict[tuple[int, int], list[bytes]] = {}
+        self._waiting: dict[tuple[int, int], tuple[int, list[bytes]]] = {}
+        """By node and token: the stable height at which they were given, and the records."""
         self._durable: set[tuple[int, _Vote, bytes]] = set()
         self._left: dict[tuple[int, int], int] = {}
         self._gone: dict[tuple[int, int], int] = {}
@@ -52,15 +53,26 @@ class VoteChecks:
         for data in journal:
             self._note_durable(node, data)
 
-    def persisting(self, node: int, action: act.Persist) -> None:
-        """Records handed to the disk."""
-        self._waiting[node, action.token] = [record.data for record in action.records]
+    def persisting(self, node: int, action: act.Persist, replica: Replica) -> None:
+        """Records handed to the disk: the moment at which a vote is given, though it may be sent only after a crash, from below those marks."""
+        self._waiting[node, action.token] = (replica.stable, [record.data for record in action.records])
 
     def durable(self, node: int, token: int) -> None:
         """All up to a token are on disk."""
         for key in [key for key in self._waiting if key[0] == node and key[1] <= token]:
-            for data in self._waiting.pop(key):
+            stable, records = self._waiting.pop(key)
+            self._between_marks(node, stable, records)
+            for data in records:
                 self._note_durable(node, data)
+
+    def _between_marks(self, node: int, stable: int, records: list[bytes]) -> None:
+        for record in map(decode_record, records):
+            if not isinstance(record, Voted) or not self.honest(node):
+                continue
+            high = stable + self.epochs[record.epoch].parameters.window
+            if record.height > high or record.height > self.ends.get(record.epoch, record.height):
+                vote = (record.kind, record.epoch, record.view, record.height)
+                self.world.violation(f"node {node} votes above its high water mark {high}, or its epoch's last height: {vote}")
 
     def _note_durable(self, node: int, data: bytes) -> None:
         record = decode_record(data)
@@ -71,9 +83,9 @@ class VoteChecks:
             self._left[key] = max(self._left.get(key, 0), record.message.view)
 
     def crashed(self, node: int) -> None:
-        """What waited for the disk waits no more."""
+        """What waited for the disk waits no more; it may have reached it."""
         for key in [key for key in self._waiting if key[0] == node]:
-            del self._waiting[key]
+            self._between_marks(node, *self._waiting.pop(key))
 
     def lost_disk(self, node: int) -> None:
         """A node forgot all it ever said: it must be silent until nothing can contradict that."""
@@ -88,13 +100,12 @@ class VoteChecks:
             return
         for vote, digest in self._votes_in(message):
             if self.member(vote[1], message.signer) == node:  # type: ignore[union-attr]  # only signed messages hold votes
-                self._own_vote(node, vote, digest, message, replica)
+                self._own_vote(node, vote, digest, message)
         if isinstance(message, ViewChange | NewView | Suspect) and self.member(message.epoch, message.signer) == node:
             self._own_view(node, message, replica)
 
-    def _own_vote(self, node: int, vote: _Vote, digest: bytes, message: Message, replica: Replica) -> None:
+    def _own_vote(self, node: int, vote: _Vote, digest: bytes, message: Message) -> None:
         kind, epoch, view, height = vote
-        new = (node, vote) not in self._given
         before = self._given.setdefault((node, vote), digest)
         if before != digest:
             self.world.violation(f"double vote: node {node} signed {before.hex()[:8]} and {digest.hex()[:8]} for {vote}")
@@ -104,10 +115,6 @@ class VoteChecks:
             self.world.violation(f"sent before durable: node {node}, {vote}")
         if kind != CHECKPOINT and view < self._gone.get((node, epoch), 0):
             self.world.violation(f"node {node} votes in view {view}, which it left: {vote}")
-        high = replica.stable + self.epochs[epoch].parameters.window
-        # A vote that is said again may lie above the marks of a node whose power loss took blocks.
-        if new and (height > high or height > self.ends.get(epoch, height)):
-            self.world.violation(f"node {node} votes above its high water mark {high}, or its epoch's last height: {vote}")
         if height <= self._lost.get(node, 0):
             self.world.violation(f"node {node} lost its disk, and votes where it may have voted before: {vote}")
 

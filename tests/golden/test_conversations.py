@@ -113,7 +113,6 @@ def lost_disk_abstains(lines: list[str]) -> None:
     node = simulation.nodes[3]
     node.crash(power=True)
     node.disk = type(node.disk)(blocks=[(simulation.world.execution.genesis, None)], synced_blocks=1)
-    node.lost_votes = True
     simulation.checks.abstainers.add(3)
     simulation.checks.lost_disk(3)
     until(simulation, 400)

@@ -137,7 +137,7 @@ def test_a_lost_disk_abstains_and_comes_back() -> None:
     simulation.faults.spare = 1
     node.crash(power=True)
     node.disk = type(node.disk)(blocks=[(simulation.world.execution.genesis, None)], synced_blocks=1)
-    node.lost_votes = True
+    assert node.has_voted
     simulation.checks.abstainers.add(1)
     simulation.checks.lost_disk(1)
     run_for(simulation, 500)

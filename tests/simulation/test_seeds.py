@@ -48,6 +48,10 @@ def test_larger_networks_with_all_the_villains_they_tolerate(replicas: int, byza
         (1451, 4, 1, 2_000, True),  # power took a window of blocks, and a vote above what was left was forgotten by all but the guard
         (3334, 5, 1, 2_000, False),  # a villain alone could prove a height, and led a view above what one node lacked; syncs in vain counted as progress
         (3639, 4, 0, 2_000, False),  # a full window beside a node in a later view: syncs in vain counted as progress, so patience never ran out
+        (3819, 4, 0, 2_000, False),  # who abstained handed on its own old proposal, as others had kept it
+        (4717, 4, 1, 2_000, False),  # a vote given between the marks, and said first after a kill that took the last block: the checker blamed it
+        (6135, 4, 0, 2_000, True),  # the mark of lost votes didn't outlive a second loss of power (in the simulator; a node's lies beside its keys)
+        (6927, 4, 0, 2_000, False),  # the same, in a view change
         (2, 5, 1, 3_000, True),  # transactions known from a fallen proposal were nobody's to propose again
     ],
 )
