@@ -4,7 +4,7 @@ Messages, bytes and CPU a block: real Ed25519 keys, every message really encoded
 of decode, verify, step and encode alone (threads' CPU time, one core). Latency: one-way delays of 1, 25 and 100 ms, a disk that syncs in 0 to 10 ms,
 CPU taken as free. A view change after the primary's death under load: messages, bytes, CPU, and the largest NEW-VIEW that a full window allows.
 
-QUICK=1: few sizes, few blocks. SIZES=4,7: these numbers of validators. Writes build/bench-consensus.json.
+QUICK=1: few sizes, few blocks. SIZES=4,7: these numbers of validators. ONLY=view-change: nothing else. Writes build/bench-consensus.json.
 """
 
 import json
@@ -298,7 +298,7 @@ def measure_latency(size: int, delay_ms: int, transactions: int) -> Latency:
 class ViewChangeCost:
     """After the primary's death with proposals under way: everything said and computed until the next block is certified by all the others.
 
-    `new_view_full_kb` is the size of a NEW-VIEW whose VIEW-CHANGEs each prove a full window; above 8 MiB it can't be sent.
+    `new_view_full_kb` is the size of a NEW-VIEW whose VIEW-CHANGEs each prove a full window; above 8 MiB it can't be sent. `kinds`: messages by type.
     """
 
     n: int
@@ -307,6 +307,7 @@ class ViewChangeCost:
     new_view_kb: float
     new_view_full_kb: float
     cpu_ms_node: float
+    kinds: dict[str, int]
 
 
 def full_new_view(size: int, window: int) -> int:
@@ -333,7 +334,7 @@ def measure_view_change(size: int) -> ViewChangeCost:
     meter = town.meter
     return ViewChangeCost(
         size, sum(meter.messages.values()), sum(meter.bytes.values()) / 1000, meter.largest["NewView"] / 1000,
-        full_new_view(size, Parameters().window) / 1000, median(list(meter.cpu_ns.values())[1:]) / 1e6,
+        full_new_view(size, Parameters().window) / 1000, median(list(meter.cpu_ns.values())[1:]) / 1e6, dict(sorted(meter.messages.items())),
     )
 
 
@@ -374,16 +375,19 @@ def tables(costs: list[Cost], latencies: list[Latency], changes: list[ViewChange
 def main() -> None:
     """Measure, print, write build/bench-consensus.json."""
     quick = os.environ.get("QUICK") == "1"
+    everything = os.environ.get("ONLY") != "view-change"
     named = os.environ.get("SIZES", "")
     sizes = tuple(int(item) for item in named.split(",")) if named else SIZES[:3] if quick else SIZES
     console = Console(stderr=True)
     costs, latencies, changes = [], [], []
     speed = verify_us()
     for size in sizes:
-        costs.append(measure_cost(size, 2 if quick or size > 31 else 10))
+        if everything:
+            costs.append(measure_cost(size, 2 if quick or size > 31 else 10))
+            console.print(f"  {size} validators: {costs[-1].messages:.0f} messages a block")
         changes.append(measure_view_change(size))
-        console.print(f"  {size} validators: {costs[-1].messages:.0f} messages a block")
-    for size in [size for size in LATENCY_SIZES if size in sizes]:
+        console.print(f"  {size} validators: {changes[-1].messages} messages in a view change")
+    for size in [size for size in LATENCY_SIZES if size in sizes and everything]:
         latencies += [measure_latency(size, delay, 4 if quick else 20) for delay in DELAYS_MS]
     for table in tables(costs, latencies, changes):
         Console().print(table)

@@ -58,6 +58,9 @@ class Core:
         self.own_view_change: ViewChange | None = None
         self.view_changes: dict[int, ViewChange] = {}
         self.suspects: dict[int, tuple[int, Suspect]] = {}
+        self.left_on: tuple[Suspect, ...] = ()
+        """The SUSPECTs on which this replica left a view, for those who missed them."""
+        self.left_ms = 0
         self.suspicion: str | None = None
         self.quorum_left_ms: int | None = None
         self.slow_strikes = 0

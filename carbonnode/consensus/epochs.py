@@ -26,6 +26,7 @@ def enter(core: Core, config: EpochConfig) -> None:
     core.active = True
     core.new_view = None
     core.own_view_change = None
+    core.left_on = ()
     core.named_top = 0
     core.suspicion = None
     core.quorum_left_ms = None

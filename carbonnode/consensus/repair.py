@@ -19,7 +19,7 @@ from carbonnode.consensus.messages import (
     Signed,
     Status,
 )
-from carbonnode.consensus.views import express_suspicion
+from carbonnode.consensus.views import express_suspicion, hand_on_suspects
 
 STATUS = "status"
 _HELD, _PREPARED, _COMMITTED = 1, 2, 4
@@ -91,6 +91,8 @@ def on_status(core: Core, status: Status, sender: int | None) -> None:
     if status.epoch == core.epoch.epoch:
         if status.view < core.view or (status.view == core.view and not status.active):
             _send_view(core, sender)
+        if status.active:
+            hand_on_suspects(core, sender, status.view)
         if status.view == core.view and status.active and core.active:
             _send_votes(core, status, sender)
         _send_checkpoints(core, status, sender)
@@ -134,7 +136,9 @@ def _send_votes(core: Core, status: Status, sender: int) -> None:
             continue
         bits = status.slots[place] if place < len(status.slots) else 0
         slot = core.slots[height]
-        if not bits & _HELD and slot.proposal is not None and proposals < _MAX_PROPOSALS_SENT:
+        # Who abstains sends nothing under its own name, be it what others kept of it.
+        withheld = core.abstaining and slot.proposal is not None and slot.proposal.signer == core.index
+        if not bits & _HELD and slot.proposal is not None and not withheld and proposals < _MAX_PROPOSALS_SENT:
             proposals += 1
             core.send(sender, slot.proposal)
         if core.index is None:

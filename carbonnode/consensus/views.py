@@ -92,10 +92,21 @@ def _suspected(core: Core) -> bool:
     gone = {signer for signer, vc in core.view_changes.items() if vc.view > core.view}
     if not fresh or len(gone | set(fresh)) < core.one_honest:
         return False
-    for signer, (_, message) in sorted(fresh.items()):
-        if signer != core.index:
-            core.broadcast(message)  # whoever missed one of them leaves with us
+    core.left_on = tuple(message for _, (_, message) in sorted(fresh.items()))
     return True
+
+
+def hand_on_suspects(core: Core, peer: int, view: int) -> None:
+    """Give the SUSPECTs we left `view` on to a peer that is still in it, so that no minority leaves alone.
+
+    Only when asked by a STATUS, a while after we left, and while no quorum has left with us: where nothing was lost everybody heard the same SUSPECTs,
+    and all handing all of them on to all at once were O(n^3) messages. A quorum that left pulls the rest by its VIEW-CHANGEs.
+    """
+    if core.active or core.quorum_left_ms is not None or core.now - core.left_ms < core.tuning.retransmit_ms:
+        return
+    for message in core.left_on:
+        if message.view == view and message.signer != peer:
+            core.send(peer, message)
 
 
 def _pulled_to(core: Core) -> int | None:
@@ -110,6 +121,7 @@ def start(core: Core, view: int) -> None:
     core.pacing.view_changed()
     if core.suspicion == SLOW:
         core.slow_strikes += 1
+    core.left_ms = core.now
     core.view = view
     core.active = False
     core.new_view = None
@@ -166,6 +178,7 @@ def enter(core: Core, message: NewView, result: Outcome) -> None:
     core.named_top = max(core.named, default=result.stable)
     core.guard.entered(message.view)
     core.own_view_change = None
+    core.left_on = ()
     core.view_changes = {signer: vc for signer, vc in core.view_changes.items() if vc.view > message.view}
     core.suspects.clear()
     core.suspicion = None

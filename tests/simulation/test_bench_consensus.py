@@ -1,5 +1,7 @@
 """`make bench-consensus` in small: its counts are those of the protocol, and its sizes say where a view change stops fitting into a message."""
 
+import pytest
+
 from carbonnode.chain.genesis import Parameters
 from carbonnode.consensus.messages import MAX_MESSAGE_BYTES
 from scripts.bench_consensus import full_new_view, measure_cost, measure_latency, measure_view_change, tables
@@ -20,6 +22,14 @@ def test_latency_is_four_or_five_one_way_delays_and_the_disk() -> None:
     near, far = measure_latency(4, 1, 4), measure_latency(4, 100, 4)
     assert near.p50_ms < 60
     assert 400 <= far.p50_ms <= 600
+
+
+@pytest.mark.parametrize("size", [7, 16])
+def test_a_view_change_without_loss_costs_a_square_of_messages(size: int) -> None:
+    change = measure_view_change(size)
+    assert change.kinds["Suspect"] <= size * (size - 1)
+    assert change.kinds["ViewChange"] <= size * (size - 1)
+    assert change.messages <= 15 * size * size
 
 
 def test_a_view_change_is_measured_and_its_largest_message_bounds_the_validators() -> None:

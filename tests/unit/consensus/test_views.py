@@ -28,7 +28,41 @@ def test_one_suspect_moves_nobody_f_plus_1_do(lab: Lab) -> None:
     assert changes(replica) == []
     replica.receive(lab.suspect(3))
     assert [c.view for c in changes(replica)] == [1]
-    assert {m.signer for m in sent(replica.log, msg.Suspect) if isinstance(m, msg.Suspect)} == {2, 3}  # handed on
+    assert not sent(replica.log, msg.Suspect), "all handing all of them on at once were O(n^3) messages"
+
+
+def handed_on(driven: Driven, lab: Lab, *, view: int = 0, active: bool = True) -> set[int]:
+    out = driven.receive(msg.Status(0, view, active, 0, 0, (), False), sender=0)
+    return {m.signer for m in sent(out, msg.Suspect) if isinstance(m, msg.Suspect)}
+
+
+def test_whoever_stays_in_a_view_gets_the_suspects_that_others_left_it_on(lab: Lab) -> None:
+    replica = lab.replica()
+    replica.receive(lab.suspect(2), lab.suspect(3))
+    assert not handed_on(replica, lab), "they may be on their way"
+    replica.wait(300)
+    assert handed_on(replica, lab) == {2, 3}
+    replica.wait(300)
+    assert not handed_on(replica, lab, active=False)
+    replica.wait(300)
+    assert not handed_on(replica, lab, view=2)
+    behind = lab.replica(0)
+    behind.receive(lab.suspect(2))
+    behind.receive(lab.suspect(3), sender=1)
+    assert [c.view for c in changes(behind)] == [1]
+
+
+def test_no_suspects_are_handed_on_once_a_quorum_left_or_the_view_began(lab: Lab) -> None:
+    replica = lab.replica(2)
+    replica.receive(lab.suspect(1), lab.suspect(3))
+    replica.receive(lab.view_change(1, 1), lab.view_change(3, 1))
+    replica.wait(300)
+    assert not handed_on(replica, lab), "VIEW-CHANGEs pull the rest"
+    replica = lab.replica(2)
+    replica.receive(lab.suspect(1), lab.suspect(3))
+    enter(lab, replica)
+    replica.wait(300)
+    assert not handed_on(replica, lab)
 
 
 def test_suspects_go_stale_and_those_of_other_views_dont_count(lab: Lab) -> None:
