@@ -15,6 +15,7 @@ from carbonnode.chain.genesis import Genesis
 from carbonnode.chain.header import Header
 from carbonnode.chain.merkle import leaf_hash, verify_in_head
 from carbonnode.chain.receipt import Receipt, Status
+from carbonnode.chain.signing import Verifier, verify
 from carbonnode.chain.transaction import Transaction
 from carbonnode.chain.validators import Validator, ValidatorSet
 from carbonnode.errors import CarbonnodeError, InvalidBlock
@@ -96,12 +97,12 @@ def parse_proof(data: bytes) -> TransactionProof:
     return proof
 
 
-def validators_after(genesis: Genesis, changes: Sequence[ValidatorChange]) -> ValidatorSet:
+def validators_after(genesis: Genesis, changes: Sequence[ValidatorChange], verifier: Verifier = verify) -> ValidatorSet:
     """The validator set that the changes lead to from genesis, each certified by the set before it. Raises `InvalidBlock`."""
     current = genesis.validators
     for change in changes:
         header = decode(change.header, Header)
-        _check_certified(header, change.certificate, current, genesis.chain_id)
+        _check_certified(header, change.certificate, current, genesis.chain_id, verifier)
         following = ValidatorSet(change.validators, genesis.parameters.profile)
         if header.next_validators_hash != following.hash:
             raise InvalidBlock(f"the header of height {header.height} announces another validator set than the proof gives", code="validators")
@@ -109,7 +110,7 @@ def validators_after(genesis: Genesis, changes: Sequence[ValidatorChange]) -> Va
     return current
 
 
-def _check_certified(header: Header, certificate: Certificate, validators: ValidatorSet, chain_id: bytes) -> None:
+def _check_certified(header: Header, certificate: Certificate, validators: ValidatorSet, chain_id: bytes, verifier: Verifier = verify) -> None:
     where = f"header of height {header.height}"
     if header.chain_id != chain_id:
         raise InvalidBlock(f"{where} belongs to another chain ({header.chain_id.hex()[:16]}): use the genesis file of that chain", code="chain")
@@ -117,7 +118,7 @@ def _check_certified(header: Header, certificate: Certificate, validators: Valid
         raise InvalidBlock(f"{where} was certified by another validator set than the one traced from genesis", code="validators")
     if (certificate.epoch, certificate.height, certificate.header_hash) != (header.epoch, header.height, header.hash):
         raise InvalidBlock(f"{where} isn't the one that the certificate names", code="certificate")
-    verify_certificate(certificate, validators, chain_id)
+    verify_certificate(certificate, validators, chain_id, verifier)
 
 
 def verify_proof(proof: TransactionProof, genesis: Genesis) -> VerifiedTransaction:

@@ -1,6 +1,7 @@
 """Ed25519 through PyNaCl only: libraries disagree on edge cases, and two verdicts on one signature are a chain split."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
 from nacl.exceptions import BadSignatureError
@@ -8,6 +9,9 @@ from nacl.exceptions import BadSignatureError
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 SEED_BYTES = 32
+
+Verifier: TypeAlias = Callable[[bytes, bytes, bytes], bool]
+"""As `verify`: the simulator has cheaper signatures."""
 
 
 class Signer(Protocol):

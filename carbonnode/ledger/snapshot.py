@@ -15,6 +15,7 @@ from carbonnode.chain.genesis import Genesis
 from carbonnode.chain.hashing import blake2b_256
 from carbonnode.chain.header import Header
 from carbonnode.chain.proof import ValidatorChange, validators_after
+from carbonnode.chain.signing import Verifier, verify
 from carbonnode.chain.validators import Validator, ValidatorSet
 from carbonnode.errors import CarbonnodeError, InvalidBlock
 from carbonnode.ledger.salts import SALT_BYTES
@@ -219,7 +220,7 @@ def _check_paths(chunks: Sequence[ChunkRef]) -> None:
         raise InvalidBlock("the manifest names a path that the tree can't have", code="manifest")
 
 
-def verify_snapshot(proof: SnapshotProof, genesis: Genesis) -> Verified:
+def verify_snapshot(proof: SnapshotProof, genesis: Genesis, verifier: Verifier = verify) -> Verified:
     """Check a manifest: validators traced from genesis certified its header, and its chunks give the header's state root. Raises `InvalidBlock`."""
     manifest = decode(proof.manifest, Manifest, max_bytes=MAX_MANIFEST_BYTES)
     if manifest.version != SNAPSHOT_VERSION:
@@ -230,7 +231,7 @@ def verify_snapshot(proof: SnapshotProof, genesis: Genesis) -> Verified:
         raise InvalidBlock(f"{where} belongs to another chain", code="chain")
     changes = proof.validator_changes
     try:
-        validators = validators_after(genesis, changes)
+        validators = validators_after(genesis, changes, verifier)
     except InvalidBlock:
         raise
     except CarbonnodeError as error:
@@ -240,7 +241,7 @@ def verify_snapshot(proof: SnapshotProof, genesis: Genesis) -> Verified:
         raise InvalidBlock(f"{where} was certified by another validator set than the one traced from genesis", code="validators")
     if (certificate.epoch, certificate.height, certificate.header_hash) != (header.epoch, header.height, header.hash):
         raise InvalidBlock(f"{where} comes with a certificate of another header", code="certificate")
-    verify_certificate(certificate, validators, genesis.chain_id)
+    verify_certificate(certificate, validators, genesis.chain_id, verifier)
     if top_nodes(manifest.chunks)[0] != header.state_root:
         raise InvalidBlock(f"{where}: its chunks don't give the certified state root", code="manifest")
     return Verified(manifest, header, certificate, changes, validators)

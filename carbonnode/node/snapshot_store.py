@@ -5,27 +5,21 @@
 """
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from carbonnode.chain.codec import Wire, decode, encode
+from carbonnode.chain.codec import decode, encode
 from carbonnode.chain.genesis import Genesis
-from carbonnode.errors import InvalidBlock, StorageError
-from carbonnode.ledger.snapshot import MAX_PROOF_BYTES, SnapshotProof, Verified, check_chunk, verify_snapshot
+from carbonnode.errors import StorageError
+from carbonnode.ledger.snapshot import MAX_PROOF_BYTES, SnapshotProof, Verified, verify_snapshot
+from carbonnode.node.snapshot_machine import BlockIds, name_of, unkept
+from carbonnode.node.wire import SnapshotOffer
 from carbonnode.storage.datadir import write_durably
 
 PROOF: Final = "proof"
 _IDS: Final = "ids-"
 MAX_IDS_BYTES: Final = 256 * 1024 * 1024
-
-
-class BlockIds(Wire, frozen=True):
-    """The transaction ids of consecutive blocks from `first` on; `parent` is the hash of the header before them."""
-
-    first: int
-    parent: bytes
-    ids: tuple[tuple[bytes, ...], ...]
 
 
 class FetchedSnapshot:
@@ -37,7 +31,7 @@ class FetchedSnapshot:
     @classmethod
     def begin(cls, parent: Path, height: int, digest: bytes, proof: bytes) -> "FetchedSnapshot":
         """The directory of this snapshot, begun or gone on with; those of other snapshots go."""
-        path = parent / f"{height}-{digest.hex()[:16]}"
+        path = parent / name_of(SnapshotOffer(height, digest))
         parent.mkdir(parents=True, exist_ok=True)
         for other in parent.iterdir():
             if other != path:
@@ -59,17 +53,12 @@ class FetchedSnapshot:
 
     def missing(self, snapshot: Verified) -> list[int]:
         """Indices of the chunks that aren't here or don't check: torn by a crash, for all we know."""
-        found: list[int] = []
-        for index, ref in enumerate(snapshot.manifest.chunks):
-            path = self.path / ref.name
-            try:
-                check_chunk(ref, path.read_bytes())
-            except FileNotFoundError:
-                found.append(index)
-            except InvalidBlock:
-                path.unlink()
-                found.append(index)
-        return found
+
+        def find(name: str) -> bytes | None:
+            path = self.path / name
+            return path.read_bytes() if path.exists() else None
+
+        return unkept(snapshot, find, lambda name: (self.path / name).unlink())
 
     def keep(self, name: str, data: bytes) -> None:
         """Keep a verified chunk. Not synced: it is checked again before use."""
@@ -94,8 +83,3 @@ class FetchedSnapshot:
     def joined_ids(self) -> list[tuple[int, bytes]]:
         """(height, ids one after another), as the state keeps them."""
         return [(height, b"".join(ids)) for height, ids in self.ids_by_height()]
-
-
-def total_ids(parts: Iterable[BlockIds]) -> int:
-    """How many blocks' ids are here."""
-    return sum(len(part.ids) for part in parts)

@@ -19,7 +19,8 @@ from carbonnode.node.changes import ChangeFile
 from carbonnode.node.config import NodeConfig, NodeSection
 from carbonnode.node.directory import VOTED, NodeDirectory
 from carbonnode.node.snapshot_install import INTENT, Installation, Intent, recover
-from carbonnode.node.snapshot_store import BlockIds, FetchedSnapshot
+from carbonnode.node.snapshot_machine import BlockIds
+from carbonnode.node.snapshot_store import FetchedSnapshot
 from carbonnode.node.startup import align_stores
 from carbonnode.node.store_check import check_store
 from carbonnode.storage import leveldb

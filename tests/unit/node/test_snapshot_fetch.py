@@ -14,7 +14,7 @@ from carbonnode.errors import DiskFull, InvalidBlock, RemoteError
 from carbonnode.ledger.executor import BlockExecutor
 from carbonnode.ledger.snapshot import Chunk, Manifest, SnapshotProof
 from carbonnode.ledger.snapshot_build import build_state
-from carbonnode.node.snapshot_fetch import MAX_FAILURES
+from carbonnode.node.snapshot_machine import MAX_FAILURES
 from carbonnode.node.wire import FetchBlocks, FetchChunk, Raws, RequestKind, SnapshotOffer, SnapshotOffers, SyncBlock, decode_payload
 from tests.unit.node.snapshot_kit import Fetching, Peer, Server
 
