@@ -67,7 +67,7 @@ async def readyz(state: State) -> Response[HealthView]:
 @get("/metrics", summary="Prometheus metrics", tags=["probes"], media_type=MediaType.TEXT)
 async def metrics(state: State) -> Response[bytes]:
     """Text exposition format."""
-    return Response(await context_of(state).service.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(await context_of(state).service.metrics(), media_type="text/plain; version=0.0.4")
 
 
 NODE_ROUTES = [status, validators, genesis, blocks, latest, block, healthz, readyz, metrics]

@@ -1,7 +1,9 @@
 """`carbonnode contract`: check, run, test and profile contract files on a local state; show the installed ones."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from carbonnode.client import Client
 
+F = TypeVar("F", bound=Callable[..., Any])
 SOURCE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -59,25 +62,36 @@ def _json_list(text: str | None, option: str) -> list[Any]:
         raise ConfigError(f"{option} is no JSON list: {error}: write it like '[1, \"text\"]'") from None
 
 
+def local_call(*, least_gas: int) -> Callable[[F], F]:
+    """FILES and the options of a call on a fresh local state. The command gets `call`: the arguments of `contract_tools.run` and `gas`."""
+    options = (
+        click.argument("files", nargs=-1, required=True, type=SOURCE),
+        click.option("--method", required=True, metavar="M", help="An export or view of the first file, or CONTRACT.METHOD."),
+        click.option("--args", "args", metavar="JSON_LIST", help='Arguments; bytes as {"hex": "00ff"}.'),
+        click.option("--init-args", "init_args", metavar="JSON_LIST", help="Arguments of its @init."),
+        click.option("--sender", default="", metavar="S", help="The sender's key: 64 hex digits, or any name."),
+        click.option("--time", "time_ms", type=click.IntRange(min=0), metavar="MS", help="Market time in ms."),
+        click.option("--gas", type=click.IntRange(min=least_gas), default=1_000_000, show_default=True, metavar="N", help="Gas limit."),
+    )
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def wrapped(
+            *, files: tuple[Path, ...], method: str, args: str | None, init_args: str | None, sender: str, time_ms: int | None, gas: int, **more: Any
+        ) -> Any:
+            call: dict[str, Any] = {"paths": files, "method": method, "sender": sender, "gas": gas}
+            call |= {"args": _json_list(args, "--args"), "init_args": _json_list(init_args, "--init-args")}
+            return function(call=call if time_ms is None else call | {"time_ms": time_ms}, **more)
+
+        return functools.reduce(lambda done, option: option(done), reversed(options), wrapped)  # type: ignore[return-value]
+
+    return decorate
+
+
 @contract.command("run")
-@click.argument("files", nargs=-1, required=True, type=SOURCE)
-@click.option("--method", required=True, metavar="M", help="An export or view of the first file, or CONTRACT.METHOD.")
-@click.option("--args", "args", metavar="JSON_LIST", help='Arguments; bytes as {"hex": "00ff"}.')
-@click.option("--init-args", "init_args", metavar="JSON_LIST", help="Arguments of its @init.")
-@click.option("--sender", default="", metavar="S", help="The sender's key: 64 hex digits, or any name.")
-@click.option("--time", "time_ms", type=click.IntRange(min=0), metavar="MS", help="Market time in ms.")
-@click.option("--gas", type=click.IntRange(min=1), default=1_000_000, show_default=True, metavar="N", help="Gas limit.")
+@local_call(least_gas=1)
 @json_option
-def run(
-    files: tuple[Path, ...],
-    method: str,
-    args: str | None,
-    init_args: str | None,
-    sender: str,
-    time_ms: int | None,
-    gas: int,
-    output: Output,
-) -> int:
+def run(call: dict[str, Any], output: Output) -> int:
     """Install FILES on a fresh local state and run a method; any outcome exits 0.
 
     \b
@@ -85,18 +99,8 @@ def run(
       carbonnode contract run counter.py --method add --args '[5]'
     """
     from carbonnode.local import contract_tools
-    from carbonnode.local.chain import DEFAULT_TIME_MS
 
-    document = contract_tools.run(
-        files,
-        method,
-        args=_json_list(args, "--args"),
-        init_args=_json_list(init_args, "--init-args"),
-        sender=sender,
-        time_ms=DEFAULT_TIME_MS if time_ms is None else time_ms,
-        gas=gas,
-    )
-    output.result(document)
+    output.result(contract_tools.run(**call))
     return 0
 
 
@@ -105,24 +109,9 @@ def _shorten(text: str, width: int) -> str:
 
 
 @contract.command("gas")
-@click.argument("files", nargs=-1, required=True, type=SOURCE)
-@click.option("--method", required=True, metavar="M", help="An export or view of the first file, or CONTRACT.METHOD.")
-@click.option("--args", "args", metavar="JSON_LIST", help='Arguments; bytes as {"hex": "00ff"}.')
-@click.option("--init-args", "init_args", metavar="JSON_LIST", help="Arguments of its @init.")
-@click.option("--sender", default="", metavar="S", help="The sender's key: 64 hex digits, or any name.")
-@click.option("--time", "time_ms", type=click.IntRange(min=0), metavar="MS", help="Market time in ms.")
-@click.option("--gas", type=click.IntRange(min=200), default=1_000_000, show_default=True, metavar="N", help="Gas limit.")
+@local_call(least_gas=200)
 @json_option
-def gas_(
-    files: tuple[Path, ...],
-    method: str,
-    args: str | None,
-    init_args: str | None,
-    sender: str,
-    time_ms: int | None,
-    gas: int,
-    output: Output,
-) -> int:
+def gas_(call: dict[str, Any], output: Output) -> int:
     """Run a method as `contract run` does, and show which line uses how much gas.
 
     \b
@@ -130,17 +119,8 @@ def gas_(
       carbonnode contract gas till.py --init-args '["ann", 500]' --method transfer --args '["ann", "bob", 20]'
     """
     from carbonnode.local import contract_tools
-    from carbonnode.local.chain import DEFAULT_TIME_MS
 
-    found = contract_tools.gas(
-        files,
-        method,
-        args=_json_list(args, "--args"),
-        init_args=_json_list(init_args, "--init-args"),
-        sender=sender,
-        time_ms=DEFAULT_TIME_MS if time_ms is None else time_ms,
-        gas=gas,
-    )
+    found = contract_tools.gas(**call)
 
     def render(console: "Console") -> None:
         from carbonnode.cli.output import rows

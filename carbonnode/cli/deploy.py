@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from carbonnode.cli.governance import propose, proposing
-from carbonnode.cli.output import Output, note
+from carbonnode.cli.governance import Proposer, proposing
+from carbonnode.cli.output import note
 from carbonnode.cli.session import read_file
 from carbonnode.errors import ConfigError
 
@@ -19,7 +19,7 @@ PART_CHARACTERS = 4_000
 @click.option("--name", required=True, metavar="N", help="The contract: a new one, or an installed one that gets its next version.")
 @click.option("--args", "args", metavar="JSON_LIST", help='Arguments of @init for a new contract; bytes as {"hex": "00ff"}.')
 @proposing
-def deploy(file: Path, name: str, args: str | None, reason: str, wallet: str, wallets: Path | None, node: str | None, output: Output) -> int:
+def deploy(file: Path, name: str, args: str | None, by: Proposer) -> int:
     """Put FILE on the chain and propose it as contract N; prints the command by which members vote.
 
     It takes effect at an epoch's start; the next version's `migrate(old_version)` runs there. The source is checked here first, by the ledger a block after
@@ -51,18 +51,18 @@ def deploy(file: Path, name: str, args: str | None, reason: str, wallet: str, wa
     parts = [source[start : start + PART_CHARACTERS] for start in range(0, len(source), PART_CHARACTERS)]
     note(f"{file}: {len(source)} bytes in {len(parts)} parts, source hash {source_hash}")
     calls: list[tuple[str, tuple[Any, ...]]] = [("upload_code", (source_hash, number, part)) for number, part in enumerate(parts)]
-    return propose(output, node, wallet, wallets, [*calls, ("propose_contract", (name, source_hash, values, reason))])
+    return by.propose(*calls, ("propose_contract", (name, source_hash, values, by.reason)))
 
 
 @click.command("rollback")
 @click.argument("name")
 @click.option("--version", "version", required=True, type=click.IntRange(min=1), metavar="V", help="The version to bring back.")
 @proposing
-def rollback(name: str, version: int, reason: str, wallet: str, wallets: Path | None, node: str | None, output: Output) -> int:
+def rollback(name: str, version: int, by: Proposer) -> int:
     """Propose to bring back an earlier version of contract NAME; what it stored stays as it is, and no hook runs.
 
     \b
     Example:
       carbonnode contract rollback till --version 1 --reason "version 2 counts twice" --from authority
     """
-    return propose(output, node, wallet, wallets, [("propose_rollback", (name, version, reason))])
+    return by.propose(("propose_rollback", (name, version, by.reason)))

@@ -1,7 +1,8 @@
 """`carbonnode govern`: proposals of every kind, votes, and the voting set; beside the plain verbs of the contract `rules`."""
 
+import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -153,8 +154,52 @@ def _short(member: dict[str, str]) -> dict[str, str]:
     return {name: f"{value[:16]}..." if name.endswith("_key") else value for name, value in member.items()}
 
 
+class Proposer(NamedTuple):
+    """Who proposes, why, and where: the options of every proposal."""
+
+    reason: str
+    wallet: str
+    wallets: Path | None
+    node: str | None
+    output: Output
+
+    def propose(self, *calls: "tuple[str, tuple[Value, ...]]") -> int:
+        """Send calls of `rules`, one after another; the last one makes the proposal, whose number and vote command are told."""
+        from carbonnode.chain.transaction import Call
+        from carbonnode.cli import tx
+
+        signer = open_wallet(self.wallet, self.wallets)
+
+        async def work(client: "Client") -> "tuple[TransactionInfo, int]":
+            info = None
+            for method, args in calls:
+                transaction = await client.sign([Call("rules", method, args)], gas=CALL_GAS)
+                (info,) = await client.settle([transaction], timeout_s=tx.DEFAULT_TIMEOUT_S)
+                if not info.ok:
+                    break
+            assert info is not None, "a proposal needs a call"
+            return info, int(info.values[0]) if info.ok else 0
+
+        info, number = with_client(self.node, work, signer)
+        if not info.ok:
+            return tx.report(self.output, info)
+        vote = f"carbonnode govern vote --proposal-id {number} --accept true --from MEMBER --wait"
+        self.output.result({"proposal": number, "tx_id": info.tx_id, "height": info.height, "vote": vote})
+        note(f"proposal {number} is open: every member votes with\n  {vote}\nand `carbonnode govern show {number}` tells how it stands")
+        return 0
+
+    def propose_validators(self, changes: "tuple[Value, ...]") -> int:
+        """Propose a change of the voting set."""
+        return self.propose(("propose_validators", (changes, self.reason)))
+
+
 def proposing(function: Any) -> Any:
-    """Options of every proposal: `--reason`, who signs, which node."""
+    """Options of every proposal: `--reason`, who signs, which node. The command gets `by`."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, reason: str, wallet: str, wallets: Path | None, node: str | None, output: Output, **kwargs: Any) -> Any:
+        return function(*args, by=Proposer(reason, wallet, wallets, node, output), **kwargs)
+
     options = (
         json_option,
         node_option,
@@ -162,34 +207,8 @@ def proposing(function: Any) -> Any:
         click.option("--reason", required=True, metavar="TEXT", help="Why; it stands in the proposal."),
     )
     for option in options:
-        function = option(function)
-    return function
-
-
-def propose(output: Output, node: str | None, wallet: str, wallets: Path | None, calls: "list[tuple[str, tuple[Value, ...]]]") -> int:
-    """Send calls of `rules`, one after another; the last one makes the proposal, whose number and vote command are told."""
-    from carbonnode.chain.transaction import Call
-    from carbonnode.cli import tx
-
-    signer = open_wallet(wallet, wallets)
-
-    async def work(client: "Client") -> "tuple[TransactionInfo, int]":
-        info = None
-        for method, args in calls:
-            transaction = await client.sign([Call("rules", method, args)], gas=CALL_GAS)
-            (info,) = await client.settle([transaction], timeout_s=tx.DEFAULT_TIMEOUT_S)
-            if not info.ok:
-                break
-        assert info is not None, "a proposal needs a call"
-        return info, int(info.values[0]) if info.ok else 0
-
-    info, number = with_client(node, work, signer)
-    if not info.ok:
-        return tx.report(output, info)
-    vote = f"carbonnode govern vote --proposal-id {number} --accept true --from MEMBER --wait"
-    output.result({"proposal": number, "tx_id": info.tx_id, "height": info.height, "vote": vote})
-    note(f"proposal {number} is open: every member votes with\n  {vote}\nand `carbonnode govern show {number}` tells how it stands")
-    return 0
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def parse_key(text: str, option: str) -> bytes:
@@ -219,16 +238,33 @@ def transport_key_of(certificate: Path | None, given: str | None, name: str) -> 
     return identity.transport_key
 
 
+class NodeKeys(NamedTuple):
+    """The keys that a proposal gives a validator."""
+
+    consensus: str
+    transport: str | None
+    certificate: Path | None
+
+    def of(self, name: str) -> tuple[bytes, bytes]:
+        """Consensus and transport key of node `name`. Raises `ConfigError`."""
+        return parse_key(self.consensus, "--consensus-key"), transport_key_of(self.certificate, self.transport, name)
+
+
 def key_options(function: Any) -> Any:
-    """`--consensus-key`, `--transport-key`, `--certificate`."""
+    """`--consensus-key`, `--transport-key`, `--certificate`. The command gets `keys`."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, consensus_key: str, transport_key: str | None, certificate: Path | None, **kwargs: Any) -> Any:
+        return function(*args, keys=NodeKeys(consensus_key, transport_key, certificate), **kwargs)
+
     options = (
         click.option("--consensus-key", required=True, metavar="KEY", help="The node's consensus key, hex."),
         click.option("--transport-key", metavar="KEY", help="Its transport key, hex; with --certificate it is read from there."),
         click.option("--certificate", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="The certificate of the transport key, PEM."),
     )
     for option in reversed(options):
-        function = option(function)
-    return function
+        wrapped = option(wrapped)
+    return wrapped
 
 
 @validators.command("add")
@@ -236,18 +272,7 @@ def key_options(function: Any) -> Any:
 @click.option("--role", required=True, type=click.Choice(["super", "coordination"]))
 @key_options
 @proposing
-def add(
-    name: str,
-    role: str,
-    consensus_key: str,
-    transport_key: str | None,
-    certificate: Path | None,
-    reason: str,
-    wallet: str,
-    wallets: Path | None,
-    node: str | None,
-    output: Output,
-) -> int:
+def add(name: str, role: str, keys: NodeKeys, by: Proposer) -> int:
     """Propose that node NAME joins the voting set. It should follow the chain already.
 
     \b
@@ -255,38 +280,27 @@ def add(
       carbonnode govern validators add bank-1 --role super --consensus-key 3f0a... --certificate bank-1.pem \\
           --reason "new registry operator" --from authority
     """
-    change = ("add", name, role, parse_key(consensus_key, "--consensus-key"), transport_key_of(certificate, transport_key, name))
-    return propose(output, node, wallet, wallets, [("propose_validators", ((change,), reason))])
+    return by.propose_validators((("add", name, role, *keys.of(name)),))
 
 
 @validators.command("remove")
 @click.argument("names", nargs=-1, required=True)
 @proposing
-def remove(names: tuple[str, ...], reason: str, wallet: str, wallets: Path | None, node: str | None, output: Output) -> int:
+def remove(names: tuple[str, ...], by: Proposer) -> int:
     """Propose that validators leave; their nodes go on as followers.
 
     \b
     Example:
       carbonnode govern validators remove super-2 --reason "left the alliance" --from authority
     """
-    return propose(output, node, wallet, wallets, [("propose_validators", (tuple(("remove", name) for name in names), reason))])
+    return by.propose_validators(tuple(("remove", name) for name in names))
 
 
 @validators.command("rotate")
 @click.argument("name")
 @key_options
 @proposing
-def rotate(
-    name: str,
-    consensus_key: str,
-    transport_key: str | None,
-    certificate: Path | None,
-    reason: str,
-    wallet: str,
-    wallets: Path | None,
-    node: str | None,
-    output: Output,
-) -> int:
+def rotate(name: str, keys: NodeKeys, by: Proposer) -> int:
     """Propose new keys for validator NAME: made by `carbonnode rotate-keys` on its node, which takes them when their epoch begins.
 
     \b
@@ -294,14 +308,13 @@ def rotate(
       carbonnode govern validators rotate super-2 --consensus-key 77ab... --certificate super-2-new.pem \\
           --reason "yearly rotation" --from authority
     """
-    change = ("rotate", name, parse_key(consensus_key, "--consensus-key"), transport_key_of(certificate, transport_key, name))
-    return propose(output, node, wallet, wallets, [("propose_validators", ((change,), reason))])
+    return by.propose_validators((("rotate", name, *keys.of(name)),))
 
 
 @validators.command("replace")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @proposing
-def replace(file: Path, reason: str, wallet: str, wallets: Path | None, node: str | None, output: Output) -> int:
+def replace(file: Path, by: Proposer) -> int:
     """Propose the voting set in FILE in place of the whole present one: a JSON list as `govern validators list` has it. Nothing bounds what changes.
 
     \b
@@ -317,4 +330,4 @@ def replace(file: Path, reason: str, wallet: str, wallets: Path | None, node: st
     except msgspec.DecodeError as error:
         raise ConfigError(f"{file}: {error}: write a list of name, role, consensus_key and transport_key") from None
     changes = tuple(("set", v.name, v.role, parse_key(v.consensus_key, v.name), parse_key(v.transport_key, v.name)) for v in wanted)
-    return propose(output, node, wallet, wallets, [("propose_validators", (changes, reason))])
+    return by.propose_validators(changes)

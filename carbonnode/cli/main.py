@@ -81,6 +81,10 @@ def run(argv: Sequence[str]) -> int:
         result: Any = cli.main(args=list(argv), prog_name="carbonnode", standalone_mode=False, obj=output)
     except click.UsageError as error:
         error.show()
+        if "--json" in argv:
+            # Whoever reads JSON reads it here too: the option itself may not have been parsed.
+            output.forced_json = True
+            output.result({"error": {"code": "usage", "message": error.format_message()}})
         return 2
     except click.Abort:
         click.echo("stopped", err=True)

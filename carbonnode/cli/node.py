@@ -19,6 +19,19 @@ def parse_peer(text: str) -> tuple[str, str, int, str]:
     return name, host, int(port), key
 
 
+def certificate_of(name: str, transport_key: bytes, path: Path) -> bytes:
+    """The certificate file of node `name`. Raises `ConfigError` or `CertificateRefused` if it is another's, or no certificate."""
+    from carbonnode.identity.certificate import parse_chain, read_identity
+
+    credential = read_file(path, "certificate")
+    identity = read_identity(parse_chain(credential)[0])
+    if identity.name != name:
+        raise ConfigError(f"{path} is the certificate of {identity.name}, not of {name}")
+    if identity.transport_key != transport_key:
+        raise ConfigError(f"{path} is for transport key {identity.transport_key.hex()}, this node's is {transport_key.hex()}: have it issued for that one")
+    return credential
+
+
 @click.command()
 @click.option("--dir", "directory", required=True, type=click.Path(file_okay=False, path_type=Path), help="The node's directory.")
 @click.option("--role", required=True, type=click.Choice(["super", "coordination", "user"]))
@@ -73,7 +86,7 @@ def init(
         name=name,
         role=role,
         genesis=read_file(genesis, "genesis file"),
-        certificate_pem=read_file(certificate, "certificate"),
+        certificate_pem=certificate_of(name, keys["transport"], certificate),
         peers=dialled,
         peer_port=port,
         api_port=api_port,

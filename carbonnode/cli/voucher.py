@@ -32,7 +32,7 @@ def _answer(output: Output, code: str, work: "Callable[[str], dict[str, Any]]") 
         document = {"ok": False, "code": code, "error": error.code, "message": str(error)}
     output.result(document)
     if document.get("ok") is False:
-        note(f"error [{document['error']}]: {code}: {document['message']}: compare it with the certificate, character by character")
+        note(f"error [{document['error']}]: {document['message']}: compare it with the certificate, character by character")
         return 1
     return 0
 

@@ -17,8 +17,10 @@ def read(path: Path) -> Any:
     """The JSON document of `path`, numbers with a point kept as text; or the rows of a CSV file. Raises `ConfigError` naming the file."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror or error}: check the path") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is no UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8") from None
     if path.suffix.lower() == ".csv":
         return [dict(row) for row in csv.DictReader(io.StringIO(text), skipinitialspace=True)]
     try:
@@ -38,6 +40,8 @@ def rows(document: Any, known: Iterable[str], what: str) -> list[Row]:
         if not isinstance(row, dict):
             raise ConfigError(f"{what}, record {number}: {row!r} is no record: write fields and values")
         for field in row:
+            if field is None:
+                raise ConfigError(f"{what}, record {number}: it has more values than the header line has fields: {', '.join(row[field])}")
             if field not in fields:
                 raise ConfigError(f"{what}, record {number}: the field {field!r} is unknown: the fields are {', '.join(known)}")
     return found

@@ -7,6 +7,7 @@ pytest runs them, not a runner of our own: authors know it, and it says best why
 import contextlib
 import importlib.util
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -57,7 +58,9 @@ def run_tests(paths: Sequence[Path], *, select: str = "", options: Sequence[str]
             raise ConfigError(f"{path}: no such file or folder: give a test file, or the folder that holds test_*.py")
     results = _Results()
     arguments = ["-p", FIXTURES, "-p", "no:cacheprovider", *(["-k", select] if select else []), *options, *map(str, paths)]
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+        # What an installed pytest-asyncio has to say about its own settings is nothing to the author of a contract.
+        warnings.filterwarnings("ignore", message=".*asyncio_default_fixture_loop_scope")
         status = int(pytest.main(arguments, plugins=[results]))
     tests = [*results.broken, *results.tests.values()]
     if status == _NOTHING_COLLECTED:

@@ -50,10 +50,7 @@ def run(
     `args` and `init_args` are JSON values ({"hex": "..."} for bytes); `init_args` go to the `@init` of the contract that is run. `sender` is
     64 hex digits or any name. A source that the checker refuses is the outcome REJECT with the rule as code and the diagnostics in `errors`.
     """
-    if not paths:
-        raise ConfigError("contract run needs at least one contract file")
-    target, _, name = method.rpartition(".")
-    target = target or contract_name(paths[0])
+    target, name = _called(paths, method)
     values, init_values = _values(args, "--args"), _values(init_args, "--init-args")
     chain = LocalChain(time_ms)
     started = time.perf_counter()
@@ -92,10 +89,7 @@ def gas(
     {"outcome", "code", "gas_used", "outside", "forfeited", "lines": [{"contract", "line", "gas", "share", "count", "source"}]}: `gas_used` is the sum of
     the others. Raises `ContractRefused` for a source, `LocalRefusal` for a failing `@init`.
     """
-    if not paths:
-        raise ConfigError("contract gas needs at least one contract file")
-    target, _, name = method.rpartition(".")
-    target = target or contract_name(paths[0])
+    target, name = _called(paths, method)
     values, init_values = _values(args, "--args"), _values(init_args, "--init-args")
     chain, contracts = LocalChain(time_ms), {}
     for path in sorted(paths, key=lambda p: contract_name(p) == target):
@@ -111,6 +105,21 @@ def gas(
 def contract_name(path: Path) -> str:
     """The name under which a file is installed: that of the file, made a contract's name."""
     return "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in path.stem.lower()).lstrip("0123456789_") or "contract"
+
+
+def _called(paths: Sequence[Path], method: str) -> tuple[str, str]:
+    """Contract and method that `method` names: the first file's, or those of `contract.method`. Raises `ConfigError`."""
+    if not paths:
+        raise ConfigError("there is nothing to run: give at least one contract file")
+    installed: dict[str, Path] = {}
+    for path in paths:
+        other = installed.setdefault(contract_name(path), path)
+        if other is not path:
+            raise ConfigError(f"{other} and {path} would both be the contract {contract_name(path)}: give each file once, under a name of its own")
+    target, _, name = method.rpartition(".")
+    if target and target not in installed:
+        raise ConfigError(f"--method {method}: there is no contract {target!r} among the files: they are {', '.join(installed)}")
+    return target or contract_name(paths[0]), name
 
 
 def _values(given: Sequence[Any], option: str) -> tuple[Value, ...]:

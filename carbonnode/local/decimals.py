@@ -17,7 +17,8 @@ def to_scaled(text: str | int, places: int, what: str) -> int:
         raise ConfigError(f"{what}: {text!r} is no decimal number: write digits with a point, such as 12.5")
     sign, whole, fraction = match.group(1), match.group(2), (match.group(3) or "").rstrip("0")
     if len(fraction) > places:
-        raise ConfigError(f"{what}: {text!r} has more than {places} decimal places")
+        allowed = f"has more than {places} decimal places" if places else "must be a whole number: count in the smallest unit (tonnes, fen)"
+        raise ConfigError(f"{what}: {text!r} {allowed}")
     number = int(whole + fraction.ljust(places, "0"))
     return -number if sign == "-" else number
 

@@ -44,6 +44,9 @@ class Faults:
             self.wrong_executor,
             self.turn,
         )
+        if len(nodes) == 1:
+            # A lone node has no links to trouble; and nobody else holds what a loss of power takes from it, which is more than f = 0 promises.
+            self.kinds = tuple(kind for kind in self.kinds if kind not in (self.partition, self.one_way, self.clog, self.power_loss, self.restart_all))
 
     def begin(self) -> None:
         """Make the first trouble soon."""

@@ -78,6 +78,26 @@ def test_revoked_certificates_stay_on_the_list(command: Command, issued: Callabl
         assert "revoked" in document["reason"]
 
 
+def test_init_refuses_what_is_not_the_nodes_certificate(command: Command, issued: Callable[..., Path], tmp_path: Path) -> None:
+    """A file that is no certificate, another node's, and one for other keys are named before anything is made; the right one makes the node."""
+    init = ("init", "--dir", "node", "--role", "coordination", "--name", "n1")
+    status, document, _ = command(*init)
+    assert (status, document["ready"]) == (0, False)
+    right = bytes.fromhex(document["transport_key"])
+    for file, says in (
+        ("genesis.json", "malformed-certificate"),
+        (issued("n2", right), "is the certificate of n2, not of n1"),
+        (issued("n1"), f"is for transport key {KEY.hex()}"),
+    ):
+        status, document, errors = command(*init, "--genesis", "genesis.json", "--certificate", str(file))
+        assert status == 1
+        assert says in errors
+        assert not (tmp_path / "node" / "config.toml").exists()
+    (tmp_path / "n1.pem").unlink()
+    status, document, _ = command(*init, "--genesis", "genesis.json", "--certificate", str(issued("n1", right)))
+    assert (status, document["ready"]) == (0, True)
+
+
 def test_mistakes_are_named(command: Command, issued: Callable[..., Path], tmp_path: Path) -> None:
     issued("n1")
     words = ("cert", "issue", "--ca", "ca", "--genesis", "genesis.json", "--name", "n1", "--organisation", "O", "--role", "super", "--domain", "n1.example.org")

@@ -129,6 +129,46 @@ def test_sim_repeats_itself(capsys: pytest.CaptureFixture[str]) -> None:
     assert first != _json(capsys, "sim", "--seed", "4", "--steps", "200")
 
 
+def test_sim_of_a_lone_replica_converges(capsys: pytest.CaptureFixture[str]) -> None:
+    """One replica has no links to cut, and its seeds end well."""
+    for seed in ("1", "3", "6"):
+        status, document = _json(capsys, "sim", "--seed", seed, "--replicas", "1", "--byzantine", "0", "--steps", "300")
+        assert status == 0
+        assert isinstance(document, dict)
+        assert document["converged"] is True
+        assert document["violations"] == []
+
+
+def test_wrong_usage_exits_2_with_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json even a wrong option gives one JSON document; without it stdout stays empty."""
+    status, document = _json(capsys, "sim")
+    assert status == 2
+    assert document == {"error": {"code": "usage", "message": "Missing option '--seed'."}}
+    assert run(["sim"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "--seed" in printed.err
+
+
+def test_contract_run_wants_each_contract_once_and_one_that_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two files of one name, and a method of a contract that isn't given, are mistakes of the caller's; a missing method is an ABORT."""
+    for directory in ("a", "b"):
+        (tmp_path / directory).mkdir()
+        (tmp_path / directory / "counter.py").write_text(COUNTER)
+    one, other = str(tmp_path / "a" / "counter.py"), str(tmp_path / "b" / "counter.py")
+    for command in ("run", "gas"):
+        status, document = _json(capsys, "contract", command, one, other, "--method", "add", "--args", "[1]")
+        assert status == 1
+        assert "both be the contract counter" in str(document)
+        status, document = _json(capsys, "contract", command, one, "--method", "till.add", "--args", "[1]")
+        assert status == 1
+        assert "no contract 'till' among the files" in str(document)
+    status, document = _json(capsys, "contract", "run", one, "--method", "subtract", "--args", "[1]")
+    assert status == 0
+    assert isinstance(document, dict)
+    assert (document["outcome"], document["code"]) == ("ABORT", "vm.no-method")
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
