@@ -1,93 +1,21 @@
 """A contract deployed, upgraded with its migration, and rolled back by votes from the command line, on a network of real processes."""
 
-import json
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from carbonnode.cli.main import run
-from carbonnode.identity.keystore import KeyStore, Strength
 from carbonnode.storage import leveldb
-from tests.functional.governed import MEMBERS, GovernedNetwork
-from tests.functional.harness import PASSPHRASE
+from tests.functional.governed import GovernedNetwork
+from tests.functional.governed_commands import Execute, command, network, wallets
+from tests.till import TILL, TILL_2
 
+__all__ = ["command", "network", "wallets"]
 pytestmark = pytest.mark.functional
 
-TILL = '''"""A till: who holds how many yuan."""
 
-amounts = Map(str, int)
-owner = Var(str)
-
-
-@init
-def setup(name: str) -> None:
-    owner.set(name)
-
-
-@export
-def put(who: str, amount: int) -> int:
-    amounts[who] = amounts.get(who, 0) + amount
-    return amounts[who]
-
-
-@view
-def amount_of(who: str) -> int:
-    return amounts.get(who, 0)
-
-
-@view
-def whose() -> str:
-    return owner.get()
-'''
-MIGRATE = '''
-
-@export
-def migrate(old_version: int) -> None:
-    """From yuan to fen."""
-    if old_version == 1:
-        who = amounts.next(None)
-        while who is not None:
-            amounts[who] = amounts[who] * 100
-            who = amounts.next(who)
-'''
-
-
-@pytest.fixture
-def network(tmp_path: Path) -> Iterator[GovernedNetwork]:
-    net = GovernedNetwork(tmp_path / "net")
-    try:
-        net.up()
-        net.wait_height(1)
-        yield net
-    finally:
-        net.down()
-
-
-@pytest.fixture
-def command(network: GovernedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Run a command line against the network; its JSON document."""
-    (tmp_path / "passphrase").write_text(PASSPHRASE + "\n")
-    wallets = KeyStore(tmp_path / "wallets")
-    for entity in MEMBERS:
-        wallets.create(entity.split("-")[0].lower(), PASSPHRASE, seed=entity.encode().ljust(32, b"\0"), strength=Strength.THROW_AWAY)
-    monkeypatch.setenv("CARBONNODE_PASSPHRASE_FILE", str(tmp_path / "passphrase"))
-    monkeypatch.setenv("CARBONNODE_WALLETS", str(tmp_path / "wallets"))
-    monkeypatch.setenv("CARBONNODE_NODE", network.nodes["super-2"].url)
-
-    def execute(*words: str, expected: int = 0) -> Any:
-        capsys.readouterr()
-        status = run([*words, "--json"])
-        printed = capsys.readouterr()
-        assert status == expected, printed.err
-        return json.loads(printed.out)
-
-    return execute
-
-
-def test_contracts_and_validators_change_by_vote_from_the_command_line(network: GovernedNetwork, command: Callable[..., Any], tmp_path: Path) -> None:
+def test_contracts_and_validators_change_by_vote_from_the_command_line(network: GovernedNetwork, command: Execute, tmp_path: Path) -> None:
     def adopt(document: dict[str, Any]) -> None:
         number = str(document["proposal"])
         assert f"--proposal-id {number}" in document["vote"]
@@ -108,7 +36,7 @@ def test_contracts_and_validators_change_by_vote_from_the_command_line(network: 
     adopt(command("contract", "deploy", str(file), "--name", "till", "--args", '["ann"]', *why))
     assert command("query", "till", "whose")["value"] == "ann"
     command("tx", "call", "till", "put", "--arg", "who=bob", "--arg", "amount=5", "--from", "verifier", "--wait")
-    file.write_text(TILL + MIGRATE)
+    file.write_text(TILL_2)
     adopt(command("contract", "deploy", str(file), "--name", "till", *why))
     assert command("query", "till", "amount_of", "--arg", "who=bob")["value"] == 500
     command("contract", "rollback", "till", "--version", "9", *why)

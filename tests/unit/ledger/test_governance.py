@@ -20,41 +20,11 @@ from carbonnode.ledger.executor import BlockExecutor
 from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.local import ruleset
 from carbonnode.resources import contract_source
+from tests.till import TILL, TILL_2
 
 MEMBERS = {name: KeySigner(name.encode().ljust(32, b".")) for name in ("authority", "exchange", "registry", "verifier")}
 ROLES = {"authority": ruleset.AUTHORITY, "exchange": ruleset.EXCHANGE, "registry": ruleset.REGISTRY | ruleset.CASH, "verifier": ruleset.VERIFIER}
 EPOCH = 8
-TILL = '''"""A till in yuan."""
-amounts = Map(str, int)
-owner = Var(str)
-
-@init
-def setup(name: str) -> None:
-    owner.set(name)
-
-@export
-def put(who: str, amount: int) -> int:
-    amounts[who] = amounts.get(who, 0) + amount
-    return amounts[who]
-
-@view
-def amount_of(who: str) -> int:
-    return amounts.get(who, 0)
-
-@view
-def whose() -> str:
-    return owner.get()
-'''
-TILL_2 = TILL.replace("in yuan", "in fen") + """
-@export
-def migrate(old_version: int) -> None:
-    if old_version == 1:
-        who = amounts.next(None)
-        while who is not None:
-            amounts[who] = amounts[who] * 100
-            who = amounts.next(who)
-        emit("Migrated", from_version=old_version)
-"""
 SOUND = TILL.replace("owner = Var(str)", "owner = Var(str)\nflaws = Var(int)") + "\n@view\ndef sound() -> bool:\n    return flaws.get() == 0\n"
 BROKEN_HOOK = TILL_2.replace("    if old_version", '    abort("till.broken")\n    if old_version')
 
