@@ -134,11 +134,13 @@ class ModuleChecker:
         if len(spec.args) > MAX_PARAMETERS:
             self.report.refuse(node, "parameters", f"a function has at most {MAX_PARAMETERS} parameters: pass a tuple")
         found: list[tuple[str, Type]] = []
+        seen: set[str] = set()
         for arg in spec.args:
             if arg.arg in RESERVED or arg.arg in TYPE_NAMES:
                 self.report.refuse(arg, "reserved-name", f"{arg.arg!r} belongs to the dialect: choose another name")
-            if any(arg.arg == name for name, _ in found):
+            if arg.arg in seen:
                 self.report.refuse(arg, "duplicate-name", f"{arg.arg!r} is a parameter already: choose another name")
+            seen.add(arg.arg)
             found.append((arg.arg, self.parameter_type(arg, wanted)))
         return tuple(found)
 

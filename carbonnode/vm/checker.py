@@ -51,11 +51,13 @@ def _parse(text: str) -> ast.Module:
 def _check_depth(tree: ast.Module) -> None:
     """Refuse a tree deeper than the limit, without recursion."""
     level: list[ast.AST] = [tree]
-    depth = 0
+    depth, line, column = 0, 1, 1
     while level:
         depth += 1
         if depth > MAX_AST_DEPTH:
-            node = next((node for node in level if hasattr(node, "lineno")), None)
-            line, column = (node.lineno, node.col_offset + 1) if isinstance(node, ast.expr | ast.stmt) else (1, 1)
+            # The deepest nodes may be operators, which have no place of their own.
             raise Refusal(line, column, "depth", f"the code is nested more than {MAX_AST_DEPTH} deep: split it over several names or functions")
+        node = next((node for node in level if isinstance(node, ast.expr | ast.stmt)), None)
+        if node is not None:
+            line, column = node.lineno, node.col_offset + 1
         level = [child for node in level for child in ast.iter_child_nodes(node)]

@@ -6,8 +6,10 @@ from carbonnode.vm import codes
 from carbonnode.vm.failures import ContractAbort
 from carbonnode.vm.gas import GasSchedule
 from carbonnode.vm.limits import MAX_CONTAINER
-from carbonnode.vm.operators import Charge, Helper, checked_key, looked_up
+from carbonnode.vm.operators import Charge, Helper, checked_key, compact, looked_up
 from carbonnode.vm.values import FLAT
+
+_SHORT_TEXT = 2500
 
 
 def is_flat(items: Any) -> bool:
@@ -24,8 +26,9 @@ def _same_flat(a: Any, b: Any) -> bool:
 
 
 def search_cost(text: str | bytes, pattern: str | bytes) -> int:
-    """Steps that looking for a pattern may take: CPython compares position by position for short ones."""
-    return len(text) * (1 + min(len(pattern), 128) // 4) + len(pattern)
+    """Steps that looking for a pattern may take: CPython compares position by position in short texts, and for short patterns."""
+    compared = min(len(pattern), 256 if len(text) < _SHORT_TEXT else 128)
+    return len(text) * (1 + compared // 4) + len(pattern)
 
 
 def is_none(value: Any) -> bool:
@@ -79,13 +82,24 @@ class Comparisons:
         """Nothing, if the two can be ordered."""
         kind = type(a)
         if kind is type(b):
-            if kind is int or kind is str or kind is bytes or kind is bool:
+            if kind is str:
+                self.charge_order(a, b)
+                return
+            if kind is int or kind is bytes or kind is bool:
                 return
             if kind is tuple:
                 self.charge_tuples(a, b)
                 if _same_flat(a, b) and type(None) not in map(type, a):
+                    for one, other in zip(a, b, strict=True):
+                        if type(one) is str:
+                            self.charge_order(one, other)
                     return
         raise ContractAbort(codes.TYPE)
+
+    def charge_order(self, a: str, b: str) -> None:
+        """Pay for ordering two texts: CPython goes through wide ones character by character."""
+        if not (a.isascii() and b.isascii()):
+            self.charge(min(len(a), len(b)) >> self.text_shift)
 
     def lt(self, a: Any, b: Any) -> bool:
         """`a < b`."""
@@ -119,7 +133,7 @@ class Comparisons:
                 self.charge(len(where) >> self.probe_shift)
             return looked_up(item) in where
         if kind is list or kind is tuple:
-            self.charge(self.choice + len(where) * self.each(item))
+            self.charge(self.choice + len(where) * self.each(item) + (2 * len(item) * self.per_item if type(item) is tuple else 0))
             return _scan(item, where)
         if kind is not type(item) or (kind is not str and kind is not bytes):
             raise ContractAbort(codes.TYPE)
@@ -141,7 +155,7 @@ def _scan(item: Any, where: Any) -> bool:
             raise ContractAbort(codes.TYPE)
         # What has the types of a flat tuple is flat.
         kinds = list(map(type, item))
-        return any(type(other) is tuple and list(map(type, other)) == kinds and item == other for other in where)
+        return any(type(other) is tuple and len(other) == len(kinds) and list(map(type, other)) == kinds and item == other for other in where)
     if kind not in FLAT:
         raise ContractAbort(codes.TYPE)
     if {kind}.issuperset(map(type, where)):
@@ -211,6 +225,7 @@ class Subscripts:
             if type(checked_key(key)) is int:
                 self.charge(len(where) >> self.probe_shift)
             del where[key]
+            compact(where, self.charge)
         else:
             raise ContractAbort(codes.TYPE)
 

@@ -14,6 +14,7 @@ from carbonnode.vm.limits import MAX_CODE_LENGTH, MAX_CONTAINER
 from carbonnode.vm.operators import Charge, Helper, checked_int
 
 _INTEGERS = frozenset((int,))
+_WIDE = 5
 _MAX_DIGITS = 79
 """Characters of an integer as text: a sign and the 78 digits of 2^256."""
 
@@ -75,16 +76,22 @@ def _check_ordered(items: Any) -> int:
     if kind is int or kind is bool:
         return 0
     if kind is str or kind is bytes:
-        return sum(map(len, items))
+        return _compared(items)
     if kind is not tuple:
         raise ContractAbort(codes.TYPE)
     shape = list(map(type, items[0]))
     if type(None) in shape or not is_flat(items[0]):
         raise ContractAbort(codes.TYPE)
     for item in items:
-        if list(map(type, item)) != shape:
+        if len(item) != len(shape) or list(map(type, item)) != shape:
             raise ContractAbort(codes.TYPE)
-    return sum([len(item[place]) for place, part in enumerate(shape) if part is str or part is bytes for item in items])
+    return sum([_compared([item[place] for item in items]) for place, part in enumerate(shape) if part is str or part is bytes])
+
+
+def _compared(texts: Any) -> int:
+    """The size of texts or bytes that are compared. CPython compares texts of one byte a character at once, others character by character."""
+    size = sum(map(len, texts))
+    return size if type(texts[0]) is bytes or all(map(str.isascii, texts)) else size << _WIDE
 
 
 def _width(items: Any) -> int:

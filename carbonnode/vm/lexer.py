@@ -230,6 +230,8 @@ class _Scanner:
             self.error(place, *banned)
         elif word in "!?$`":
             raise self.refusal(place, "character", f"{word!r} has no meaning here")
+        elif word == "@" and self.previous:
+            self.error(place, "operator", "`@` stands before a decorator only: matrices aren't in the dialect")
         elif word == "." and self.text[end : end + 1].isdigit():
             self.error(place, "float", "floats aren't in the dialect: count in the smallest unit with integers")
         elif word in _OPENERS:

@@ -7,7 +7,7 @@ from carbonnode.vm.comparisons import search_cost
 from carbonnode.vm.failures import ContractAbort
 from carbonnode.vm.gas import GasSchedule
 from carbonnode.vm.limits import MAX_CONTAINER, MAX_TEXT_BYTES
-from carbonnode.vm.operators import Charge, Helper, checked_key, looked_up, text_bytes
+from carbonnode.vm.operators import Charge, Helper, checked_key, compact, looked_up, text_bytes
 
 _WHITE = " \t\n\r\x0b\x0c"
 _MAX_STRIP = 64
@@ -70,7 +70,11 @@ class ContainerMethods:
         if type(where) is dict and args:
             if type(checked_key(args[0])) is int:
                 self.charge(len(where) >> self.probe_shift)
-            return where.pop(*args)
+            size = len(where)
+            found = where.pop(*args)
+            if len(where) < size:
+                compact(where, self.charge)
+            return found
         _only(where, list)
         if len(args) > 1:
             raise ContractAbort(codes.TYPE)

@@ -16,6 +16,8 @@ from carbonnode.vm.limits import INT_BITS, INT_LIMIT, MAX_CONTAINER, MAX_DICT_IN
 Helper = Callable[..., Any]
 Charge = Callable[[int], None]
 """Takes gas off the machine's counter; raises `OutOfGas` below zero."""
+_REBUILT = 4
+"""Gas for each item of a dict that is rebuilt."""
 _SHORT = MAX_TEXT_BYTES // 4
 """A text of so few characters is within the limit whatever they are."""
 _LOW, _HIGH = -INT_LIMIT, INT_LIMIT
@@ -52,6 +54,17 @@ def looked_up(key: Any) -> Any:
     if type(key) not in _KEYS:
         raise ContractAbort(codes.TYPE)
     return key
+
+
+def compact(where: dict[Any, Any], charge: Charge) -> None:
+    """Rebuild a dict whenever deleting has halved it: places of deleted keys are still looked through, by a loop over the dict and by a lookup."""
+    size = len(where)
+    if size & (size - 1):
+        return
+    charge(_REBUILT * size)
+    kept = where.copy()
+    where.clear()
+    where.update(kept)
 
 
 class Arithmetic:

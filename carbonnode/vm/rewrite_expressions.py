@@ -39,7 +39,8 @@ _GUARDED: Final = (ast.Add, ast.Sub, ast.Mult, ast.BitOr, ast.BitXor)
 """Integer operations whose result may leave the limits by a little: done first, checked after."""
 _BOUNDED: Final = (ast.FloorDiv, ast.Mod, ast.BitAnd)
 """Integer operations whose result lies within the limits if the operands do."""
-_COMPARABLE: Final = (Type.INT, Type.STR, Type.BYTES, Type.BOOL)
+_COMPARABLE: Final = (Type.INT, Type.BYTES, Type.BOOL)
+"""Types whose values are compared in line. Texts are only tested for equality there: ordering wide ones is charged by size."""
 _PLAIN: Final = (ast.Name, ast.Subscript, ast.Call)
 _SAFE_KEYS: Final = (Type.STR, Type.BYTES)
 """Keys that a dict is asked for in line. Integers aren't: their hashes are themselves, so that a helper charges for what they may probe."""
@@ -157,7 +158,7 @@ class ExpressionRewriter:
             found = self.membership(node.left, right)
             return found if isinstance(op, ast.In) else ast.UnaryOp(op=ast.Not(), operand=found)
         kind = self.types.of(node.left)
-        if kind in _COMPARABLE and kind is self.types.of(right):
+        if kind is self.types.of(right) and (kind in _COMPARABLE or (kind is Type.STR and isinstance(op, ast.Eq | ast.NotEq))):
             return ast.Compare(left=self.expr(node.left), ops=[op], comparators=[self.expr(right)])
         return call(_HELPERS[type(op)], self.expr(node.left), self.expr(right))
 
