@@ -8,7 +8,7 @@ from collections import deque
 from carbonnode.chain.batch import NULL_BATCH, Batch
 from carbonnode.chain.certificate import Certificate
 from carbonnode.chain.signing import Signer
-from carbonnode.consensus.actions import Alarm, AnyAction, Blame, Broadcast, Send
+from carbonnode.consensus.actions import Alarm, AnyAction, Blame, Broadcast, ReportEvidence, Send
 from carbonnode.consensus.config import EpochConfig, StableState, Tuning
 from carbonnode.consensus.evidence import Evidence
 from carbonnode.consensus.guard import VoteGuard
@@ -95,9 +95,12 @@ class Core:
         self.abstaining = False
         self.abstain_target = -1
         self.peer_certified: dict[int, int] = {}
+        self.peer_said: dict[int, int] = {}
+        """Where each peer said it stands since this replica abstains: a certificate of less isn't its highest."""
         self.abstainers: set[int] = set()
         self.deferred: list[JournalRecord] = []
-        self.stood_at = stable.height
+        self.stood_at = stable.height - self.window
+        """Where the standing promises were written last; a start writes them anew, or restarts in a row would let the journal be cut above them."""
 
         self.early: dict[tuple[int, int], deque[Signed]] = {}
         self.replay = False
@@ -219,12 +222,18 @@ class Core:
         name = validators[peer].name if peer is not None and 0 <= peer < len(validators) else None
         self.out.emit(Blame(name, violation.code, str(violation)))
 
-    def report(self, evidence: Evidence) -> bool:
-        """Whether this evidence is new; the bound keeps a flood of it from filling memory."""
+    def accuse(self, evidence: Evidence, *said: Message) -> bool:
+        """Report evidence, if it is new, and show the accused what bears its name: an honest one learns that a second process signs with its key.
+
+        The bound keeps a flood of it from filling memory.
+        """
         key = (evidence.kind, evidence.signer, evidence.view, evidence.height)
         if key in self.reported or len(self.reported) >= 1_024:
             return False
         self.reported.add(key)
+        self.emit(ReportEvidence(evidence))
+        for message in said if evidence.signer != self.index else ():
+            self.send(evidence.signer, message)
         return True
 
     def progress(self) -> None:

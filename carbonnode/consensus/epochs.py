@@ -33,7 +33,7 @@ def enter(core: Core, config: EpochConfig) -> None:
     core.awaiting_batch = None
     for table in (core.named, core.view_changes, core.suspects, core.slots, core.batches, core.checkpoints, core.certificates, core.header_hashes):
         table.clear()
-    for numbers in (core.far, core.peer_certified, core.unreachable, core.answered):
+    for numbers in (core.far, core.peer_certified, core.peer_said, core.unreachable, core.answered):
         numbers.clear()
     core.wanted.clear()
     core.abstainers.clear()

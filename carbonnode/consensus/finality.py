@@ -1,7 +1,9 @@
 """Execution results, CHECKPOINT votes, certificates, the stable checkpoint (PBFT.md 13, 14, 42, 43; divergence: design, section 3)."""
 
+from msgspec.structs import replace
+
 from carbonnode.chain.certificate import Certificate
-from carbonnode.consensus.actions import DiscardOverlays, Finalise, ReportEvidence, RequestSync
+from carbonnode.consensus.actions import DiscardOverlays, Finalise, RequestSync
 from carbonnode.consensus.core import Core
 from carbonnode.consensus.events import Executed, PeersAhead, Synced
 from carbonnode.consensus.evidence import CHECKPOINT, equivocation
@@ -57,8 +59,7 @@ def count_checkpoint(core: Core, message: Checkpoint) -> None:
     if old is not None:
         if old[0] != message.header_hash:
             evidence = equivocation(CHECKPOINT, core.epoch.epoch, 0, height, message.signer, old, (message.header_hash, message.signature))
-            if core.report(evidence):
-                core.emit(ReportEvidence(evidence))
+            core.accuse(evidence, replace(message, header_hash=old[0], signature=old[1]), message)
         return
     votes[message.signer] = (message.header_hash, message.signature)
     same = sorted((signer, signature) for signer, (header_hash, signature) in votes.items() if header_hash == message.header_hash)

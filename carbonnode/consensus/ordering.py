@@ -1,7 +1,9 @@
 """The normal case: pre-prepare, prepare, commit (PBFT.md 8 to 12, 15, 18, 19)."""
 
+from msgspec.structs import replace
+
 from carbonnode.chain.batch import Batch
-from carbonnode.consensus.actions import Execute, ReportEvidence, ResolveBatch
+from carbonnode.consensus.actions import Execute, ResolveBatch
 from carbonnode.consensus.core import EQUIVOCATION, INVALID, UNREACHABLE, Core
 from carbonnode.consensus.events import BatchResolved
 from carbonnode.consensus.evidence import COMMIT, PRE_PREPARE, PREPARE, equivocation
@@ -23,8 +25,8 @@ def on_pre_prepare(core: Core, message: PrePrepare) -> None:
         raise PeerViolation(f"validator {message.signer} proposed {len(batch.wire_hashes)} transactions for height {message.height}", code="bad-batch")
     slot = core.slot(message.height)
     if slot.digest is not None and slot.digest != batch.digest:
-        other = (batch.digest, message.signature)
-        _equivocated(core, PRE_PREPARE, slot, message.signer, (slot.digest, slot.proposal_signature), other)
+        said = (message,) if slot.proposal is None else (slot.proposal, message)
+        _equivocated(core, PRE_PREPARE, slot, (slot.digest, slot.proposal_signature), (batch.digest, message.signature), *said)
         return
     if slot.digest is None:
         if message.height <= core.named_top:
@@ -70,7 +72,7 @@ def on_prepare(core: Core, message: Prepare) -> None:
     slot = core.slot(message.height)
     old = slot.prepares.add(message.signer, message.digest, message.signature)
     if old is not None:
-        _equivocated(core, PREPARE, slot, message.signer, old, (message.digest, message.signature))
+        _equivocated(core, PREPARE, slot, old, (message.digest, message.signature), replace(message, digest=old[0], signature=old[1]), message)
     core.dirty.add(message.height)
     _tell_dissenters(core, slot)
 
@@ -80,16 +82,14 @@ def on_commit(core: Core, message: Commit) -> None:
     slot = core.slot(message.height)
     old = slot.commits.add(message.signer, message.digest, message.signature)
     if old is not None:
-        _equivocated(core, COMMIT, slot, message.signer, old, (message.digest, message.signature))
+        _equivocated(core, COMMIT, slot, old, (message.digest, message.signature), replace(message, digest=old[0], signature=old[1]), message)
     core.dirty.add(message.height)
 
 
-def _equivocated(core: Core, kind: str, slot: Slot, signer: int, one: tuple[bytes, bytes], other: tuple[bytes, bytes]) -> None:
-    evidence = equivocation(kind, core.epoch.epoch, core.view, slot.height, signer, one, other)
-    if core.report(evidence):
-        core.emit(ReportEvidence(evidence))
-        if kind == PRE_PREPARE:
-            core.suspicion = core.suspicion or EQUIVOCATION
+def _equivocated(core: Core, kind: str, slot: Slot, one: tuple[bytes, bytes], other: tuple[bytes, bytes], *said: PrePrepare | Prepare | Commit) -> None:
+    evidence = equivocation(kind, core.epoch.epoch, core.view, slot.height, said[-1].signer, one, other)
+    if core.accuse(evidence, *said) and kind == PRE_PREPARE:
+        core.suspicion = core.suspicion or EQUIVOCATION
 
 
 def _tell_dissenters(core: Core, slot: Slot) -> None:
@@ -230,7 +230,8 @@ def _execute_in_order(core: Core) -> bool:
             core.emit(Execute(slot.height, slot.committed, held.batch))
         core.requests.ordered(
             held.batch.wire_hashes,
-            full=held.full,
+            full=held.full or slot.height <= core.named_top,  # what a NEW-VIEW named, its primary didn't choose
+            primary=core.primary,
             proposed_ms=slot.received_ms,
             now_ms=core.now,
             grace_ms=2 * core.tuning.retransmit_ms,

@@ -116,6 +116,8 @@ def abstain(core: Core, reason: str) -> None:
         return
     core.abstaining = True
     core.abstain_target = UNKNOWN
+    core.peer_certified.clear()  # what they proved long ago says nothing of what was voted on since
+    core.peer_said.clear()
     core.out.persist(core.stable + 2 * core.window, Abstaining(UNKNOWN))
     core.alarm("abstaining", core.stable, reason)
 
@@ -125,7 +127,9 @@ def advance(core: Core) -> bool:
     if not core.abstaining:
         return False
     if core.abstain_target == UNKNOWN:
-        others = {peer: height for peer, height in core.peer_certified.items() if peer != core.index}
+        # The first certificate to come in may be the oldest that a peer still has: it counts when it reaches what the peer's STATUS said.
+        proven = core.peer_certified.items()
+        others = {peer: height for peer, height in proven if peer != core.index and peer in core.peer_said and height >= core.peer_said[peer]}
         if len(others) < min(core.quorum, len(core.epoch.validators) - 1):
             return False
         core.abstain_target = max([*others.values(), core.stable]) + 2 * core.window

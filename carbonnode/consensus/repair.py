@@ -15,9 +15,11 @@ from carbonnode.consensus.messages import (
     Checkpoint,
     Commit,
     FetchBatch,
+    NewView,
     Prepare,
     Signed,
     Status,
+    ViewChange,
 )
 from carbonnode.consensus.views import express_suspicion, hand_on_suspects
 
@@ -81,6 +83,8 @@ def on_status(core: Core, status: Status, sender: int | None) -> None:
     _watch_abstainers(core, status, sender)
     if status.epoch > core.epoch.epoch:
         claim(core, sender, status.stable)
+    if core.abstaining and status.epoch == core.epoch.epoch:
+        core.peer_said[sender] = max(core.peer_said.get(sender, 0), status.stable)
     if status.stable == 0 and not status.abstaining:
         core.peer_certified.setdefault(sender, 0)
     last = core.answered.get(sender)
@@ -176,6 +180,10 @@ def keep_early(core: Core, message: Signed) -> None:
     kept = core.early.get(key)
     if kept is None:
         kept = core.early[key] = deque(maxlen=4 * core.window)
+    if isinstance(message, ViewChange | NewView):
+        # These may be megabytes long, and are said again: the last of a kind will do.
+        for old in [held for held in kept if type(held) is type(message)]:
+            kept.remove(old)
     kept.append(message)
 
 

@@ -143,9 +143,10 @@ class Replica:
     def state(self) -> ReplicaView:
         """Where this replica stands."""
         core = self._core
-        tables = (core.slots, core.batches, core.checkpoints, core.certificates, core.header_hashes, core.view_changes, core.suspects, core.reported)
+        heights = (core.slots, core.batches, core.checkpoints, core.certificates, core.header_hashes, core.guard.votes, core.wanted)
+        members = (core.view_changes, core.suspects, core.reported)
         early = [len(kept) for kept in core.early.values()]
-        held = sum(len(t) for t in tables) + sum(early) + sum(len(v) for v in core.checkpoints.values())
+        held = sum(len(t) for t in (*heights, *members)) + sum(early) + sum(len(v) for v in core.checkpoints.values())
         return ReplicaView(
             epoch=core.epoch.epoch,
             view=core.view,

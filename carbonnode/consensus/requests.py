@@ -20,6 +20,8 @@ class Requests:
     """How many primaries have had room to spare so far."""
     left_out_before: int = -1
     """Requests admitted before this were left out of a batch that had room, in this view."""
+    _primary: int = -1
+    _judges: list[int] = field(default_factory=list)
     window_start: int = 0
     _waited: int = 0
     _ordered: int = 0
@@ -37,7 +39,7 @@ class Requests:
         for wire_hash in wire_hashes:
             self.waiting.pop(wire_hash, None)
 
-    def ordered(self, wire_hashes: tuple[bytes, ...], *, full: bool, proposed_ms: int, now_ms: int, grace_ms: int) -> None:
+    def ordered(self, wire_hashes: tuple[bytes, ...], *, full: bool, primary: int, proposed_ms: int, now_ms: int, grace_ms: int) -> None:
         """A batch was committed: its requests are done; if it had room, older ones that aren't in it were left out."""
         waited = count = 0
         pop = self.waiting.pop
@@ -48,13 +50,16 @@ class Requests:
                 count += 1
         if not full:
             self.left_out_before = max(self.left_out_before, proposed_ms - grace_ms)
+            self._primary = primary
             self._waited += waited
             self._ordered += count
 
     def new_view(self, now_ms: int, enough: int) -> None:
         """Another primary: it starts with a clean record. Requests that `enough` (f + 1) primaries left out are let go."""
-        if self.left_out_before >= 0:
+        if self.left_out_before >= 0 and self._primary not in self._judges:
             self.judged += 1
+            # Any `enough` judged one after another are different: a faulty one whose view comes round again must not stand for two.
+            self._judges = [*self._judges, self._primary][-(enough - 1) :] if enough > 1 else []
             self._let_go(enough)
         self.left_out_before = -1
         self.restart_window(now_ms)

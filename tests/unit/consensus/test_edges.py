@@ -178,7 +178,7 @@ def test_a_flood_of_evidence_is_reported_up_to_a_bound(lab: Lab) -> None:
     core = lab.replica().replica._core
     core.reported = {("prepare", 1, 0, height) for height in range(1_024)}
     evidence = equivocation(PREPARE, 0, 0, 2_000, 1, (b"a" * 32, bytes(64)), (b"b" * 32, bytes(64)))
-    assert not core.report(evidence)
+    assert not core.accuse(evidence)
 
 
 def test_a_certificate_of_our_own_making_names_no_peer(lab: Lab) -> None:

@@ -75,6 +75,17 @@ def test_a_diverged_replica_keeps_the_order_going_and_votes_on_no_header(lab: La
     assert replica.replica.state().diverged
 
 
+def test_what_runs_on_a_diverged_state_is_not_voted_for(lab: Lab) -> None:
+    replica = lab.replica(auto_execute=False)
+    for height in (1, 2):
+        replica.order(lab, height, lab.batch(str(height)))
+    replica.give(ev.Executed(now_ms=replica.now, height=1, header_hash=b"own".ljust(32)))
+    replica.receive(*[lab.checkpoint(i, 1, b"certified".ljust(32)) for i in (0, 2, 3)])
+    assert replica.replica.state().diverged
+    out = replica.give(ev.Executed(now_ms=replica.now, height=2, header_hash=b"built on it".ljust(32)))
+    assert not sent(out, msg.Checkpoint)
+
+
 def test_a_sync_from_certified_state_ends_divergence(lab: Lab) -> None:
     replica = lab.replica()
     replica.order(lab, 1, lab.batch("a"))
@@ -153,6 +164,8 @@ def test_garbage_goes_below_the_stable_checkpoint_only(lab: Lab) -> None:
     assert not core.batches
     assert not core.checkpoints
     assert not core.certificates
+    assert not core.guard.votes
+    assert core.guard.floor == 3
 
 
 def test_a_replica_far_behind_f_plus_1_checkpoints_syncs_one_liar_moves_nothing(lab: Lab) -> None:

@@ -211,6 +211,18 @@ def test_a_censored_request_moves_the_primary(lab: Lab) -> None:
     assert replica.replica.state().suspicion == "censorship"
 
 
+def test_a_batch_that_a_new_view_named_is_not_its_primarys_choice(lab: Lab) -> None:
+    replica = lab.replica(2)
+    replica.give(ev.RequestsAdmitted(now_ms=replica.now, wire_hashes=(b"t" * 32,)))
+    replica.wait(900)
+    old = lab.batch("old")
+    changes_to_1 = tuple(lab.view_change(i, 1, (lab.proof(1, old.digest),)) for i in (0, 1, 3))
+    replica.receive(lab.pre_prepare(1, old), lab.new_view(1, changes_to_1, ((1, old.digest),)))
+    replica.order(lab, 1, old, view=1)
+    assert replica.replica.state().ordered == 1
+    assert replica.replica._core.requests.left_out_before == -1
+
+
 def test_overload_deposes_nobody(lab: Lab) -> None:
     replica = lab.replica()
     replica.full = True

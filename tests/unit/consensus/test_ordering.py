@@ -1,6 +1,7 @@
 """The normal case, event by event (PBFT.md 8 to 19)."""
 
 import pytest
+from msgspec.structs import replace
 
 from carbonnode.chain.batch import Batch
 from carbonnode.consensus import actions as act
@@ -190,6 +191,18 @@ def test_messages_of_later_views_are_kept_within_bounds(lab: Lab) -> None:
     for view in range(1, 500):
         replica.receive(lab.prepare(2, 1, b"d" * 32, view=view))
     assert replica.replica.state().held <= 4 * lab.parameters.window + 2
+
+
+def test_long_messages_of_the_next_epoch_are_kept_once_for_each_kind_and_signer(lab: Lab) -> None:
+    replica = lab.replica()
+    changes = tuple(lab.view_change(signer, 3) for signer in (0, 1, 2))
+    for view in range(1, 20):
+        new_view = replace(lab.new_view(3, changes, ()), epoch=1, view=view)
+        replica.receive(new_view, replace(lab.view_change(3, view), epoch=1), replace(lab.prepare(3, 1, b"d" * 32, view=view), epoch=1))
+    kept = replica.replica._core.early[1, 3]
+    assert [type(message) for message in kept if not isinstance(message, msg.Prepare)] == [msg.NewView, msg.ViewChange]
+    assert {message.view for message in kept if isinstance(message, msg.NewView | msg.ViewChange)} == {19}
+    assert sum(isinstance(message, msg.Prepare) for message in kept) == 19
 
 
 def test_messages_of_other_epochs_have_no_effect(lab: Lab) -> None:

@@ -1,6 +1,6 @@
 """What a crash may not take: promises, views, certificates (PBFT.md 19 to 23)."""
 
-from carbonnode.chain.batch import NULL_BATCH
+from carbonnode.chain.batch import NULL_BATCH, Batch
 from carbonnode.chain.validators import ValidatorSet
 from carbonnode.consensus import actions as act
 from carbonnode.consensus import events as ev
@@ -97,6 +97,19 @@ def test_prepared_certificates_survive_into_the_next_view_change(lab: Lab) -> No
     assert [(p.height, p.view, p.digest) for p in change.prepared] == [(1, 0, batch.digest)]
 
 
+def test_the_certificate_of_the_highest_view_is_the_one_that_survives(lab: Lab) -> None:
+    replica = lab.replica(2)
+    first, second = lab.batch("a"), lab.batch("b")
+    replica.receive(lab.pre_prepare(1, first), lab.prepare(1, 1, first.digest), lab.prepare(3, 1, first.digest))
+    replica.receive(lab.new_view(1, tuple(lab.view_change(i, 1) for i in (0, 1, 3)), ()))
+    replica.receive(lab.pre_prepare(1, second, 1), lab.prepare(0, 1, second.digest, 1), lab.prepare(3, 1, second.digest, 1))
+    after = again(lab, replica, 2)
+    after.receive(lab.view_change(0, 3), lab.view_change(1, 3))
+    change = sent(after.log, msg.ViewChange)[-1]
+    assert isinstance(change, msg.ViewChange)
+    assert [(p.height, p.view, p.digest) for p in change.prepared] == [(1, 1, second.digest)]
+
+
 def test_who_signed_a_header_makes_that_block_again_by_itself(lab: Lab) -> None:
     replica = lab.replica()
     digest = replica.order(lab, 1, lab.batch("a"))
@@ -132,6 +145,22 @@ def test_records_that_outlive_heights_are_written_again_for_the_cut(lab: Lab) ->
     assert after.replica.state().view == 1
 
 
+def test_a_start_writes_the_standing_promises_again_so_that_starts_in_a_row_lose_none(lab: Lab) -> None:
+    replica = lab.replica(3)
+    replica.receive(lab.new_view(1, (lab.view_change(0, 1), lab.view_change(1, 1), lab.view_change(2, 1)), ()))
+    height, kept = 0, [(r.height, r.data) for a in of(replica.log, act.Persist) if isinstance(a, act.Persist) for r in a.records]
+    for _ in range(4):  # each life is shorter than a window, and the journal is cut at its end
+        state = StableState(height, b"s" * 32, lab.certificate(height, b"s" * 32)) if height else None
+        replica = lab.replica(3, journal=tuple(data for _, data in kept), stable=state)
+        assert (replica.replica.state().view, replica.replica.state().active) == (1, True)
+        for _ in range(lab.parameters.window - 1):
+            height += 1
+            replica.certify(lab, height, replica.order(lab, height, lab.batch(str(height)), view=1))
+        assert replica.replica.stable == height
+        kept += [(r.height, r.data) for a in of(replica.log, act.Persist) if isinstance(a, act.Persist) for r in a.records]
+        kept = [record for record in kept if record[0] > height]
+
+
 # ---- lost votes
 
 
@@ -154,13 +183,17 @@ def test_who_lost_its_votes_sends_none(lab: Lab) -> None:
     assert status.abstaining
 
 
+def said(height: int) -> msg.Status:
+    return msg.Status(0, 0, True, height, height, (), False)
+
+
 def test_it_votes_again_two_windows_above_the_highest_certificate_of_q_others(lab: Lab) -> None:
     replica = abstainer(lab)
     window = lab.parameters.window
     for peer, height in ((0, 5), (2, 3)):
-        replica.receive(msg.Certified(lab.certificate(height, b"h" * 32)), sender=peer)
+        replica.receive(said(height), msg.Certified(lab.certificate(height, b"h" * 32)), sender=peer)
     assert replica.replica._core.abstain_target == -1
-    replica.receive(msg.Certified(lab.certificate(4, b"h" * 32)), sender=3)
+    replica.receive(said(4), msg.Certified(lab.certificate(4, b"h" * 32)), sender=3)
     assert replica.replica._core.abstain_target == 5 + 2 * window
     certificate = lab.certificate(5 + 2 * window - 1, b"h" * 32)
     replica.give(ev.Synced(now_ms=replica.now, height=certificate.height, header_hash=b"h" * 32, certificate=certificate))
@@ -175,6 +208,25 @@ def test_claims_without_certificates_dont_lower_the_target(lab: Lab) -> None:
     replica = abstainer(lab)
     for peer in (0, 2, 3):
         replica.receive(msg.Status(0, 0, True, 7, 7, (), False), sender=peer)
+    assert replica.replica._core.abstain_target == -1
+
+
+def test_the_oldest_certificates_of_the_others_which_come_first_lower_no_target(lab: Lab) -> None:
+    replica = abstainer(lab)
+    for peer in (0, 2, 3):
+        replica.receive(said(73), msg.Certified(lab.certificate(10, b"h" * 32)), sender=peer)
+    assert replica.replica._core.abstain_target == -1
+    for peer in (0, 2, 3):
+        replica.receive(msg.Certified(lab.certificate(73, b"k" * 32)), sender=peer)
+    assert replica.replica._core.abstain_target == 73 + 2 * lab.parameters.window
+
+
+def test_what_others_proved_before_votes_were_lost_says_nothing_of_what_was_voted_on_since(lab: Lab) -> None:
+    replica = lab.replica()
+    for peer in (0, 2, 3):
+        replica.receive(msg.Certified(lab.certificate(2, b"h" * 32)), sender=peer)
+    replica.receive(lab.prepare(1, 1, b"x" * 32), sender=2)
+    assert replica.replica.state().abstaining
     assert replica.replica._core.abstain_target == -1
 
 
@@ -199,6 +251,24 @@ def test_our_own_votes_coming_back_are_nothing_special(lab: Lab) -> None:
     mine = [*sent(replica.log, msg.Prepare), *sent(replica.log, msg.Commit), *sent(replica.log, msg.Checkpoint)]
     out = replica.receive(*mine, lab.suspect(1), lab.prepare(1, 1, batch.digest, view=0), sender=2)
     assert not of(out, act.Alarm)
+
+
+def test_two_processes_with_one_key_learn_of_each_other_from_those_who_hear_both(lab: Lab) -> None:
+    proposals = (lab.pre_prepare(1, lab.batch("a")), lab.pre_prepare(1, lab.batch("b")))
+    votes = (lab.prepare(1, 1, b"x" * 32), lab.prepare(1, 1, b"y" * 32))
+    headers = (lab.checkpoint(1, 1, b"x" * 32), lab.checkpoint(1, 1, b"y" * 32))
+    for index, pair in ((0, proposals), (1, votes), (1, headers)):
+        out = lab.replica(3).receive(*pair)
+        shown = [a.message for a in of(out, act.Send) if isinstance(a, act.Send) and a.to == index]
+        assert shown == list(pair)
+        for own, foreign in (pair, pair[::-1]):
+            replica = lab.replica(index)
+            if isinstance(own, msg.PrePrepare):
+                replica.batches.append(Batch.decode(own.batch))
+                replica.give(ev.WorkArrived(now_ms=replica.now))
+            replica.receive(*[m for m in shown if m == foreign], sender=3)
+            assert "duplicate-key" in [a.code for a in of(replica.log, act.Alarm) if isinstance(a, act.Alarm)]
+            assert replica.replica.state().abstaining
 
 
 def test_a_foreign_checkpoint_or_proposal_is_noticed_too(lab: Lab) -> None:

@@ -109,14 +109,14 @@ def test_timeouts_follow_slow_networks() -> None:
 def test_exclusion_counts_only_where_there_was_room() -> None:
     requests = Requests()
     requests.admit((b"old",), 1_000)
-    requests.ordered((b"x",), full=True, proposed_ms=5_000, now_ms=5_100, grace_ms=500)
+    requests.ordered((b"x",), full=True, primary=0, proposed_ms=5_000, now_ms=5_100, grace_ms=500)
     assert not requests.censored(60_000, 2_000)
-    requests.ordered((b"y",), full=False, proposed_ms=1_400, now_ms=1_500, grace_ms=500)
+    requests.ordered((b"y",), full=False, primary=0, proposed_ms=1_400, now_ms=1_500, grace_ms=500)
     assert not requests.censored(60_000, 2_000)
-    requests.ordered((b"z",), full=False, proposed_ms=5_000, now_ms=5_100, grace_ms=500)
+    requests.ordered((b"z",), full=False, primary=0, proposed_ms=5_000, now_ms=5_100, grace_ms=500)
     assert requests.censored(5_200, 2_000)
     assert not requests.censored(2_500, 2_000)
-    requests.ordered((b"old",), full=False, proposed_ms=5_000, now_ms=5_100, grace_ms=500)
+    requests.ordered((b"old",), full=False, primary=0, proposed_ms=5_000, now_ms=5_100, grace_ms=500)
     assert requests.oldest() is None
     assert not requests.censored(60_000, 2_000)
 
@@ -124,7 +124,7 @@ def test_exclusion_counts_only_where_there_was_room() -> None:
 def test_a_new_primary_starts_with_a_clean_record() -> None:
     requests = Requests()
     requests.admit((b"old",), 0)
-    requests.ordered((), full=False, proposed_ms=5_000, now_ms=5_100, grace_ms=0)
+    requests.ordered((), full=False, primary=0, proposed_ms=5_000, now_ms=5_100, grace_ms=0)
     requests.new_view(5_200, 2)
     assert not requests.censored(60_000, 2_000)
     requests.drop((b"old", b"unknown"))
@@ -138,21 +138,37 @@ def test_what_f_plus_1_primaries_left_out_is_timed_no_more() -> None:
         assert requests.oldest() == 0
         if view == 1:
             requests.admit((b"later",), 5)
-        requests.ordered((), full=False, proposed_ms=5_000, now_ms=5_100, grace_ms=0)
+        requests.ordered((), full=False, primary=view, proposed_ms=5_000, now_ms=5_100, grace_ms=0)
         requests.new_view(5_200, 2)
         requests.new_view(5_300, 2)  # a view without a block with room judges nobody
     assert requests.oldest() == 5
+
+
+def test_a_primary_whose_view_comes_round_again_does_not_stand_for_two() -> None:
+    requests = Requests()
+    requests.admit((b"odd",), 0)
+    for primary in (0, 0, 0):  # those between made no block
+        requests.ordered((), full=False, primary=primary, proposed_ms=5_000, now_ms=5_100, grace_ms=0)
+        requests.new_view(5_200, 2)
+    assert requests.oldest() == 0
+    for primary in (1, 0, 1):
+        requests.ordered((), full=False, primary=primary, proposed_ms=5_000, now_ms=5_100, grace_ms=0)
+        requests.new_view(5_300, 3)
+    assert requests.oldest() == 0  # of seven, three must have left it out
+    requests.ordered((), full=False, primary=2, proposed_ms=5_000, now_ms=5_100, grace_ms=0)
+    requests.new_view(5_400, 3)
+    assert requests.oldest() is None
 
 
 def test_the_mean_wait_speaks_only_of_batches_with_room_and_enough_of_them() -> None:
     requests = Requests()
     names = tuple(bytes([i]) for i in range(20))
     requests.admit(names, 0)
-    requests.ordered(names[:9], full=False, proposed_ms=0, now_ms=4_000, grace_ms=0)
+    requests.ordered(names[:9], full=False, primary=0, proposed_ms=0, now_ms=4_000, grace_ms=0)
     assert requests.mean_wait_ms() == 0
-    requests.ordered(names[9:10], full=True, proposed_ms=0, now_ms=9_000, grace_ms=0)
+    requests.ordered(names[9:10], full=True, primary=0, proposed_ms=0, now_ms=9_000, grace_ms=0)
     assert requests.mean_wait_ms() == 0
-    requests.ordered(names[10:11], full=False, proposed_ms=0, now_ms=4_000, grace_ms=0)
+    requests.ordered(names[10:11], full=False, primary=0, proposed_ms=0, now_ms=4_000, grace_ms=0)
     assert requests.mean_wait_ms() == 4_000
     requests.restart_window(9_000)
     assert requests.mean_wait_ms() == 0

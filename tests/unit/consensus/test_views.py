@@ -352,3 +352,15 @@ def test_what_is_voted_on_again_is_asked_for_again(lab: Lab) -> None:
     status = sent(replica.log, msg.Status)[-1]
     assert isinstance(status, msg.Status)
     assert (status.stable, status.executed, status.slots) == (0, 1, (1 | 4,))
+
+
+def test_a_lower_view_change_that_comes_late_takes_nothing_back(lab: Lab) -> None:
+    replica = lab.replica(0)
+    replica.receive(lab.view_change(2, 3), lab.view_change(2, 1), lab.view_change(3, 3))
+    assert replica.replica.state().view == 3
+
+
+def test_a_certificate_in_a_view_change_tells_who_lags(lab: Lab) -> None:
+    replica = lab.replica(1)
+    out = replica.receive(lab.view_change(2, 1, stable=lab.certificate(20, b"h" * 32)))
+    assert [a.height for a in of(out, act.RequestSync) if isinstance(a, act.RequestSync)] == [20]
