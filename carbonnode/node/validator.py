@@ -38,7 +38,7 @@ from carbonnode.node.metrics import NodeMetrics
 from carbonnode.node.organisations import Organisations
 from carbonnode.node.peering import Peering
 from carbonnode.node.persister import Persister
-from carbonnode.node.pipeline import FinalBlock, Pipeline
+from carbonnode.node.pipeline import FinalBlock, Pipeline, sync_phase
 from carbonnode.node.ports import Clock, ExecutorPort, Fatal, Sender
 from carbonnode.node.resolver import Resolver
 from carbonnode.node.skips import SkipDesk
@@ -188,8 +188,17 @@ class ValidatorNode:
         self.persister = Persister(self.journal, self.bodies, self._persisted, around.on_fatal)
         self.skips = SkipDesk(self.chain_id, around.signer, self._voting_set, self._send_skip_vote, self.alarm)
         self.skips.settle(self.stores.blocks.height)
+        validators = self._epoch.validators
         self.pipeline = Pipeline(
-            self.executor, self.stores.blocks, self.bodies, self.skips, self.driver.executed, self._final, self._durable, around.on_fatal
+            self.executor,
+            self.stores.blocks,
+            self.bodies,
+            self.skips,
+            self.driver.executed,
+            self._final,
+            self._durable,
+            around.on_fatal,
+            phase=sync_phase(validators.index_of(around.signer.public_key), len(validators)),
         )
         self.resolver = Resolver(
             self.pool, self.admission, self.bodies, self.chain_id, self._fetch_transactions, self._likely_peers, self.driver.resolved

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -17,7 +18,7 @@ from carbonnode.errors import InvariantViolation, RemoteError, StorageError
 from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.node.bodies import Body, BodyStore
 from carbonnode.node.history import History
-from carbonnode.node.pipeline import FinalBlock, Pipeline
+from carbonnode.node.pipeline import SYNC_EVERY_BLOCKS, FinalBlock, Pipeline, sync_phase
 from carbonnode.node.skips import SkipDesk
 from carbonnode.node.startup import align_stores, split_journal, stable_state
 from carbonnode.node.sync import Syncer, serve_blocks
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.asyncio
 class Node:
     """A pipeline with what it told."""
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: Chain, phase: int = 0) -> None:
         self.chain = chain
         self.executor = LocalExecutor(chain.genesis)
         self.blocks = BlockStore(MemoryKV())
@@ -47,7 +48,9 @@ class Node:
         self.skips = SkipDesk(
             chain.genesis.chain_id, SIGNERS[0], lambda: (0, chain.genesis.validators), self.votes.append, lambda code, _: self.alarms.append(code)
         )
-        self.pipeline = Pipeline(self.executor, self.blocks, self.bodies, self.skips, self._executed, self.final.append, self._durable, self.faults.append)
+        self.pipeline = Pipeline(
+            self.executor, self.blocks, self.bodies, self.skips, self._executed, self.final.append, self._durable, self.faults.append, phase=phase
+        )
 
     async def _executed(self, block: ExecutedBlock) -> None:
         self.executed.append(block)
@@ -381,3 +384,30 @@ async def test_a_snapshot_is_frozen_where_it_is_due_with_the_block_on_disk() -> 
     await node.until(lambda: len(node.final) == 5)
     await node.pipeline.stop()
     assert frozen == [(2, 2), (4, 4)]
+
+
+async def test_validators_sync_at_different_heights_and_each_as_often_as_all() -> None:
+    chain = Chain()
+    finals = [chain.grow() for _ in range(2 * SYNC_EVERY_BLOCKS + 1)]
+    synced: dict[int, list[int]] = {}
+    for index in range(4):
+        node = await Node(chain, sync_phase(index, 4)).open()
+        for final in finals:
+            node.order(final.height, final.batch)
+            assert final.stored.certificate is not None
+            node.pipeline.finalise(final.height, final.stored.certificate)
+        await node.until(lambda node=node: len(node.final) == len(finals))  # type: ignore[misc]  # bound by its default
+        await node.pipeline.stop()
+        assert node.faults == []
+        synced[index] = node.durable
+    heights = [height for found in synced.values() for height in found]
+    assert len(heights) == len(set(heights))
+    for found in synced.values():
+        edges = [0, *found, len(finals)]
+        assert max(after - before for before, after in pairwise(edges)) <= SYNC_EVERY_BLOCKS
+
+
+async def test_the_heights_of_syncs_are_spread_over_any_set() -> None:
+    assert [sync_phase(index, 4) for index in range(4)] == [0, 4, 8, 12]
+    assert {sync_phase(index, 100) for index in range(100)} == set(range(SYNC_EVERY_BLOCKS))
+    assert sync_phase(None, 4) == 0

@@ -181,3 +181,10 @@ def test_kill_9_loses_no_acknowledged_batch(path: Path, after: int) -> None:
         assert raw is not None
         assert int(raw) >= acknowledged
         assert all(kv.get(b"k%08d" % number) is not None for number in range(int(raw) + 1))
+
+
+def test_write_buffers_differ_from_opening_to_opening() -> None:
+    """Validators write the same bytes: equal buffers would be written out by all of them in the same moment."""
+    sizes = {leveldb.write_buffer_bytes() for _ in range(20)}
+    assert len(sizes) > 10
+    assert all(leveldb.WRITE_BUFFER_BYTES <= size < leveldb.WRITE_BUFFER_BYTES + leveldb.WRITE_BUFFER_SPREAD_BYTES for size in sizes)
