@@ -181,6 +181,11 @@ class ExecutorClient:
         self._marker.close()
         os.close(self._mark_file)
 
+    @property
+    def busy(self) -> bool:
+        """Whether blocks were executed a moment ago: what isn't a block stands back then."""
+        return asyncio.get_running_loop().time() - self._last_execute < BUSY_S
+
     def kill(self) -> None:
         """Kill the process at once."""
         if self._process is not None and self._process.returncode is None:
@@ -504,7 +509,7 @@ class ExecutorClient:
         try:
             async with self._views:
                 await asyncio.sleep(max(0.0, self._next_view - loop.time()))
-                busy = loop.time() - self._last_execute < BUSY_S
+                busy = self.busy
                 result, elapsed_us = await self._send(command(VIEW_GAS_BUSY if busy else VIEW_GAS_IDLE))
                 self.question_us += elapsed_us
                 if busy:
@@ -515,8 +520,7 @@ class ExecutorClient:
 
     async def prove(self, key: bytes, height: int | None = None) -> StateProof:
         """A proof of a state key at a certified height. Raises as `query` does; `busy` too for an old height while blocks execute."""
-        busy = asyncio.get_running_loop().time() - self._last_execute < BUSY_S
-        if busy and height is not None and height < self._finalised - PROOF_BLOCKS_BUSY:
+        if self.busy and height is not None and height < self._finalised - PROOF_BLOCKS_BUSY:
             text = f"a state proof at height {height} takes too long while blocks are executed: ask for one of the last {PROOF_BLOCKS_BUSY}, or again later"
             raise RemoteError(text, code="busy")
         result, _ = await self._paced(lambda _: protocol.Prove(key, height))

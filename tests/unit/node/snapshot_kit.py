@@ -75,6 +75,8 @@ class Server:
 class NoExecutor:
     """`snapshot_keeper.SnapshotExecutor` that never has the state at hand."""
 
+    busy = False
+
     async def snapshot_begin(self, height: int, directory: Path) -> bool:
         return False
 

@@ -14,7 +14,7 @@ from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.node.executor_client import ExecutorClient, ExecutorOptions
 from carbonnode.node.logs import LogFile, Logger, make_logger
 from carbonnode.node.snapshot_admin import verify_snapshots
-from carbonnode.node.snapshot_keeper import SnapshotKeeper
+from carbonnode.node.snapshot_keeper import SHARE_BUSY, SHARE_IDLE, SnapshotKeeper, pause_s
 from carbonnode.storage import leveldb
 from carbonnode.storage.crashpoints import VARIABLE
 from carbonnode.storage.snapshots import SnapshotDirectory
@@ -149,3 +149,14 @@ async def test_a_disk_that_refuses_is_said_and_the_chain_goes_on(running: Runnin
         await running.client.snapshot_work(last.header.height, 10**9)
     await running.client.snapshot_drop()
     await running.block()
+
+
+async def test_blocks_get_more_of_the_executor_than_a_snapshot_does(running: Running) -> None:
+    """The longest pause is bounded, so that a snapshot gets on behind the longest blocks."""
+    before = running.client.busy
+    await running.block()
+    assert (before, running.client.busy) == (False, True)
+    for busy, share in ((False, SHARE_IDLE), (True, SHARE_BUSY)):
+        assert 0.01 / (0.01 + pause_s(0.01, busy=busy)) == pytest.approx(share)
+        assert pause_s(5.0, busy=busy) == pause_s(0.1, busy=busy)
+    assert SHARE_BUSY < SHARE_IDLE
