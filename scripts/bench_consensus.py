@@ -2,7 +2,7 @@
 
 Messages, bytes and CPU a block: real Ed25519 keys, every message really encoded once a broadcast, decoded and verified by each receiver; CPU is
 of decode, verify, step and encode alone (threads' CPU time, one core). Latency: one-way delays of 1, 25 and 100 ms, a disk that syncs in 0 to 10 ms,
-CPU taken as free. A view change after the primary's death under load: messages, bytes, CPU, and the largest NEW-VIEW that a full window allows.
+CPU taken as free. A view change after the primary's death under load: messages, bytes, CPU, and the longest NEW-VIEW that the window allows.
 
 QUICK=1: few sizes, few blocks. SIZES=4,7: these numbers of validators. ONLY=view-change: nothing else. Writes build/bench-consensus.json.
 """
@@ -298,7 +298,8 @@ def measure_latency(size: int, delay_ms: int, transactions: int) -> Latency:
 class ViewChangeCost:
     """After the primary's death with proposals under way: everything said and computed until the next block is certified by all the others.
 
-    `new_view_full_kb` is the size of a NEW-VIEW whose VIEW-CHANGEs each prove a full window; above 8 MiB it can't be sent. `kinds`: messages by type.
+    `new_view_full_kb` is the size of a NEW-VIEW whose VIEW-CHANGEs each prove two windows; a network that may need more than 8 MiB is
+    refused. `kinds`: messages by type.
     """
 
     n: int
@@ -311,12 +312,12 @@ class ViewChangeCost:
 
 
 def full_new_view(size: int, window: int) -> int:
-    """Bytes of the largest NEW-VIEW that `size` validators with this window can need."""
+    """Bytes of the largest NEW-VIEW that `size` validators with this window can need: after a loss of power a VIEW-CHANGE proves two windows."""
     need = quorum(size)
     votes = tuple((number, bytes(64)) for number in range(need))
-    proofs = tuple(PreparedProof(0, 1 << 20, (1 << 20) + h, bytes(32), bytes(64), votes[: need - 1]) for h in range(window))
+    proofs = tuple(PreparedProof(0, 1 << 20, (1 << 20) + h, bytes(32), bytes(64), votes[: need - 1]) for h in range(2 * window))
     change = ViewChange(0, 1 << 20, Certificate(0, 1 << 20, bytes(32), votes), proofs, 1, bytes(64))
-    proposals = tuple(Reproposal((1 << 20) + h, bytes(32), bytes(64)) for h in range(window))
+    proposals = tuple(Reproposal((1 << 20) + h, bytes(32), bytes(64)) for h in range(2 * window))
     return len(encode(NewView(0, 1 << 20, (change,) * need, proposals, 1, bytes(64))))
 
 
@@ -363,10 +364,10 @@ def tables(costs: list[Cost], latencies: list[Latency], changes: list[ViewChange
     for item in latencies:
         latency.add_row(str(item.n), str(item.delay_ms), f"{item.p50_ms:.0f}", f"{item.max_ms:.0f}")
     change = Table(title="a view change under load, to the next blocks")
-    for column in ("n", "messages", "kB in all", "NEW-VIEW kB", "NEW-VIEW kB, full window", "CPU ms a node"):
+    for column in ("n", "messages", "kB in all", "NEW-VIEW kB", "NEW-VIEW kB, longest", "CPU ms a node"):
         change.add_column(column, justify="right")
     for v in changes:
-        too_large = " (over the limit)" if v.new_view_full_kb * 1000 > MAX_MESSAGE_BYTES else ""
+        too_large = " (refused)" if v.new_view_full_kb * 1000 > MAX_MESSAGE_BYTES else ""
         sizes = (f"{v.kilobytes:.0f}", f"{v.new_view_kb:.0f}", f"{v.new_view_full_kb:.0f}{too_large}")
         change.add_row(str(v.n), str(v.messages), *sizes, f"{v.cpu_ms_node:.1f}")
     return [cost, latency, change]

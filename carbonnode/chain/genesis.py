@@ -9,6 +9,7 @@ import msgspec
 from carbonnode.chain import values
 from carbonnode.chain.codec import Wire, encode
 from carbonnode.chain.hashing import tagged_hash
+from carbonnode.chain.limits import check_messages_fit
 from carbonnode.chain.transaction import Call, WireCall
 from carbonnode.chain.validators import Validator, ValidatorSet
 from carbonnode.errors import ConfigError
@@ -74,6 +75,7 @@ class Genesis:
 
     `network` is a name for people; `test_clock` lets an authority move market time forward; `ca_roots` are PEM certificates; `calls` run in
     order as block 0, sent by `GENESIS_SENDER`; `invariants` are (contract, view) pairs that must return True after every block.
+    Raises `ConfigError` for validators and parameters under which consensus might need a message that doesn't fit into a frame (`chain.limits`).
     """
 
     def __init__(
@@ -98,6 +100,13 @@ class Genesis:
         self.calls = calls
         self.invariants = invariants
         self.validators = ValidatorSet(validators, self.parameters.profile)
+        check_messages_fit(
+            len(validators),
+            self.validators.quorum,
+            window=self.parameters.window,
+            max_block_transactions=self.parameters.max_block_transactions,
+            max_block_bytes=self.parameters.max_block_bytes,
+        )
 
     @cached_property
     def wire(self) -> WireGenesis:

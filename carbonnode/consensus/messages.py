@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from carbonnode.chain.certificate import Certificate, checkpoint_bytes
-from carbonnode.chain.codec import Wire, decode, encode
+from carbonnode.chain.codec import MAX_BYTES, Wire, decode, encode
 from carbonnode.chain.hashing import HASH_BYTES, tagged_hash
 from carbonnode.chain.signing import SIGNATURE_BYTES, signing_bytes
 from carbonnode.chain.validators import ValidatorSet
@@ -163,8 +163,8 @@ Message: TypeAlias = PrePrepare | Prepare | Commit | Checkpoint | Suspect | View
 Signed: TypeAlias = PrePrepare | Prepare | Commit | Checkpoint | Suspect | ViewChange | NewView
 SIGNED_TYPES = (PrePrepare, Prepare, Commit, Checkpoint, Suspect, ViewChange, NewView)
 
-MAX_MESSAGE_BYTES = 8 * 1024 * 1024
-"""No message is longer; checked before decoding. A NEW-VIEW of 100 validators with a full window stays below it only with short windows."""
+MAX_MESSAGE_BYTES = MAX_BYTES
+"""No message is longer; checked before decoding. Genesis and votes refuse validators and parameters under which one could be (`chain.limits`)."""
 _MAX_STATUS_SLOTS = 4_096
 _DOMAIN = "carbonnode/{}/1"
 

@@ -71,8 +71,8 @@ def check_prepared(proof: PreparedProof, config: EpochConfig, chain_id: bytes, v
         raise _refuse(what, f"it belongs to epoch {proof.epoch}")
     if not _distinct(proof.prepares, len(validators)) or any(index == primary for index, _ in proof.prepares):
         raise _refuse(what, "its prepares aren't of distinct backups")
-    if len(proof.prepares) + 1 < validators.quorum:
-        raise _refuse(what, f"it lacks a quorum of {validators.quorum}")
+    if len(proof.prepares) + 1 != validators.quorum:
+        raise _refuse(what, f"it isn't of a quorum of {validators.quorum}")  # more would prove no more, and burst the bound of messages
     proposal = pre_prepare_bytes(chain_id, proof.epoch, proof.view, proof.height, proof.digest)
     if not verify(validators[primary].consensus_key, proposal, proof.proposal_signature):
         raise _refuse(what, "the primary's signature doesn't verify")
@@ -94,6 +94,8 @@ def check_view_change(message: ViewChange, config: EpochConfig, chain_id: bytes,
         raise _refuse(what, f"it belongs to epoch {message.epoch}, view {message.view}")
     if message.stable is not None:
         check_certificate(message.stable, config, chain_id, verify)
+        if len(message.stable.votes) > config.validators.quorum:
+            raise _refuse(what, "its certificate holds more votes than a quorum")
     low = stable_height(message, config)
     heights = [proof.height for proof in message.prepared]
     # Two windows: a loss of power may take a window of blocks that weren't synced yet, and none of the journal (found by the simulator).
@@ -142,8 +144,8 @@ def check_new_view(message: NewView, config: EpochConfig, chain_id: bytes, verif
     if message.epoch != config.epoch or message.view < 1 or message.signer != primary:
         raise _refuse(what, f"epoch {message.epoch}, signer {message.signer}")
     signers = [vc.signer for vc in message.view_changes]
-    if signers != sorted(set(signers)) or len(signers) < validators.quorum or signers[-1] >= len(validators):
-        raise _refuse(what, f"it lacks {validators.quorum} VIEW-CHANGEs of distinct members")
+    if signers != sorted(set(signers)) or len(signers) != validators.quorum or signers[-1] >= len(validators):
+        raise _refuse(what, f"it isn't of {validators.quorum} VIEW-CHANGEs of distinct members")
     for change in message.view_changes:
         if change.view != message.view:
             raise _refuse(what, f"validator {change.signer} went to view {change.view}")

@@ -4,12 +4,13 @@ A replica that mistrusts the primary says SUSPECT and goes on voting; f + 1 susp
 neither moves the network nor leaves it. From the first VIEW-CHANGE on it is Castro and Liskov's.
 """
 
+from carbonnode.chain.certificate import Certificate
 from carbonnode.consensus.actions import ReleaseBatch, ViewEntered
 from carbonnode.consensus.core import SLOW, Core
 from carbonnode.consensus.finality import keep_certificate, request_sync
 from carbonnode.consensus.journal import Entered, Left
 from carbonnode.consensus.messages import NewView, Reproposal, Suspect, ViewChange
-from carbonnode.consensus.proofs import Outcome, check_new_view, check_view_change, outcome
+from carbonnode.consensus.proofs import Outcome, check_new_view, check_view_change, outcome, stable_height
 
 
 def on_suspect(core: Core, message: Suspect) -> None:
@@ -131,8 +132,7 @@ def start(core: Core, view: int) -> None:
     core.suspicion = None
     core.quorum_left_ms = None
     core.awaiting_batch = None
-    certificate = core.stable_certificate
-    stable = certificate if certificate is not None and certificate.epoch == core.epoch.epoch else None
+    stable = _stable_proof(core)
     proofs = tuple(slot.proof for _, slot in sorted(core.slots.items()) if slot.proof is not None)
     unsigned = ViewChange(core.epoch.epoch, view, stable, proofs, core.index, bytes(64))
     message = ViewChange(core.epoch.epoch, view, stable, proofs, core.index, core.guard.sign_view_change(unsigned))
@@ -143,17 +143,23 @@ def start(core: Core, view: int) -> None:
     core.replay = True
 
 
+def _stable_proof(core: Core) -> Certificate | None:
+    """The certificate of the stable checkpoint with a quorum of votes and no more, as messages are bounded by it; None for the epoch's base."""
+    found = core.stable_certificate
+    if found is None or found.epoch != core.epoch.epoch:
+        return None
+    return Certificate(found.epoch, found.height, found.header_hash, found.votes[: core.quorum])
+
+
 def _propose_new_view(core: Core, ready: list[ViewChange]) -> bool:
     """As primary of the view, prove its start; first hold the stable state it starts from (PBFT.md 34)."""
-    chosen = tuple(sorted(ready, key=lambda vc: vc.signer))
+    # Any quorum proves a start. One that claims no more than is held here will do, as a state may be held back by the one who proves it (3334).
+    held = [vc for vc in sorted(ready, key=lambda vc: vc.signer) if stable_height(vc, core.epoch) <= core.stable]
+    if len(held) < core.quorum:
+        request_sync(core, outcome(ready, core.epoch).stable)
+        return False
+    chosen = tuple(held[: core.quorum])
     result = outcome(chosen, core.epoch)
-    if result.stable > core.stable:
-        # Any quorum proves a start. One that claims no more than is held here will do, as a state may be held back by the one who proves it (3334).
-        chosen = tuple(vc for vc in chosen if vc.stable is None or vc.stable.height <= core.stable)
-        if len(chosen) < core.quorum:
-            request_sync(core, result.stable)
-            return False
-        result = outcome(chosen, core.epoch)
     assert core.index is not None
     proposals = []
     for height, digest in result.digests:

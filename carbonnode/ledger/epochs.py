@@ -21,8 +21,9 @@ from typing import Final, NamedTuple
 from carbonnode.chain.codec import Wire, decode, encode
 from carbonnode.chain.genesis import Genesis, Parameters
 from carbonnode.chain.header import PROTOCOL_VERSION
+from carbonnode.chain.limits import check_messages_fit
 from carbonnode.chain.validators import Validator, ValidatorSet
-from carbonnode.errors import InvariantViolation
+from carbonnode.errors import ConfigError, InvariantViolation
 from carbonnode.ledger.code import ContractCode
 from carbonnode.ledger.layout import CHECKED, DECIDED, EPOCH, OUTCOMES, PENDING, REPORTS
 from carbonnode.ledger.membership import NotApplicable, TooMuchAtOnce, changed_set, check_size, check_step, replaces_all
@@ -249,7 +250,9 @@ class Epochs:
                 check_size(before.validators, validators)
             else:
                 check_step(before.validators, validators)
-        return Epoch(epoch.number, epoch.first_height, epoch.protocol_version, parameters, validators)
+        changed = Epoch(epoch.number, epoch.first_height, epoch.protocol_version, parameters, validators)
+        _check_messages(changed)
+        return changed
 
     def _decision(self, number: int) -> Decision:
         return _shaped(self._state.get(storage_key(RULES, "decided", (number,))), f"decision {number}")
@@ -275,6 +278,20 @@ def _shaped(stored: object, what: str) -> Decision:
     if type(stored) is not tuple or len(stored) != 6:
         raise InvariantViolation(f"{what} of the contract {RULES!r} isn't (height, kind, subject, key, value, note)")
     return stored
+
+
+def _check_messages(epoch: Epoch) -> None:
+    parameters = epoch.parameters
+    try:
+        check_messages_fit(
+            len(epoch.validators),
+            epoch.validator_set().quorum,
+            window=parameters.window,
+            max_block_transactions=parameters.max_block_transactions,
+            max_block_bytes=parameters.max_block_bytes,
+        )
+    except ConfigError as error:
+        raise NotApplicable(str(error), code="epoch.messages-too-long") from None
 
 
 def _changed_parameters(parameters: Parameters, key: object, value: object) -> Parameters:

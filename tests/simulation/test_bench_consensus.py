@@ -2,7 +2,10 @@
 
 import pytest
 
+from carbonnode.chain.codec import MAX_BYTES
 from carbonnode.chain.genesis import Parameters
+from carbonnode.chain.limits import largest_window, new_view_bytes
+from carbonnode.chain.quorum import quorum
 from carbonnode.consensus.messages import MAX_MESSAGE_BYTES
 from scripts.bench_consensus import full_new_view, measure_cost, measure_latency, measure_view_change, tables
 
@@ -32,10 +35,20 @@ def test_a_view_change_without_loss_costs_a_square_of_messages(size: int) -> Non
     assert change.messages <= 15 * size * size
 
 
-def test_a_view_change_is_measured_and_its_largest_message_bounds_the_validators() -> None:
+@pytest.mark.parametrize("size", [1, 4, 16, 63, 100])
+def test_the_bound_that_genesis_holds_covers_the_longest_new_view_and_little_more(size: int) -> None:
+    for window in (1, Parameters().window, 2_048):
+        assert 0.8 < full_new_view(size, window) / new_view_bytes(quorum(size), window) < 1
+
+
+def test_what_genesis_admits_fits_into_a_message() -> None:
+    assert full_new_view(63, Parameters().window) < MAX_MESSAGE_BYTES == MAX_BYTES
+    for size in (4, 16, 63, 100):
+        assert full_new_view(size, largest_window(quorum(size))) < MAX_MESSAGE_BYTES
+
+
+def test_a_view_change_is_measured() -> None:
     change = measure_view_change(4)
     assert change.messages > 3 * 3
     assert 0 < change.new_view_kb <= change.new_view_full_kb
-    window = Parameters().window
-    assert full_new_view(90, window) <= MAX_MESSAGE_BYTES < full_new_view(91, window)
     assert [table.row_count for table in tables([measure_cost(4, 1)], [measure_latency(4, 25, 1)], [change])] == [1, 1, 1]

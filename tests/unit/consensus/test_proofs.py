@@ -77,6 +77,17 @@ def test_each_certificate_in_a_view_change_is_checked(lab: Lab) -> None:
             check_view_change(change, lab.epoch, lab.chain_id, lab.ring.verify)
 
 
+def test_more_votes_than_a_quorum_are_refused_as_they_would_burst_the_bound_of_messages(lab: Lab) -> None:
+    more = (0, 1, 2, 3)
+    check_certificate(lab.certificate(3, H, more), lab.epoch, lab.chain_id, lab.ring.verify)
+    with pytest.raises(PeerViolation, match="more votes than a quorum"):
+        check_view_change(lab.view_change(2, 1, (), lab.certificate(3, H, more)), lab.epoch, lab.chain_id, lab.ring.verify)
+    with pytest.raises(PeerViolation, match="of a quorum of 3"):
+        check_prepared(lab.proof(3, D, signers=(1, 2, 3)), lab.epoch, lab.chain_id, lab.ring.verify)
+    with pytest.raises(PeerViolation, match="of 3 VIEW-CHANGEs"):
+        check_new_view(lab.new_view(1, tuple(lab.view_change(i, 1) for i in more), ()), lab.epoch, lab.chain_id, lab.ring.verify)
+
+
 def test_a_replica_that_lost_a_window_of_blocks_but_no_promise_is_believed(lab: Lab) -> None:
     # Power loss takes blocks that weren't synced, at most a window of them: its certificates then lie up to two windows above what it holds.
     change = lab.view_change(2, 1, (lab.proof(3 + 2 * lab.parameters.window, D),), lab.certificate(3, H))

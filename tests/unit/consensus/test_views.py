@@ -170,6 +170,21 @@ def test_the_new_primary_holds_the_stable_state_before_it_speaks(lab: Lab) -> No
     assert sent(out, msg.NewView)
 
 
+def test_a_new_view_holds_no_more_than_quorums_whatever_peers_handed_on(lab: Lab) -> None:
+    primary = lab.replica(1)
+    digest = primary.order(lab, 1, lab.batch("a"))
+    primary.receive(msg.Certified(lab.certificate(1, header_hash(1, digest), (0, 1, 2, 3))), sender=2)
+    primary.receive(lab.view_change(2, 2), lab.view_change(3, 2))
+    assert len(changes(primary)[-1].stable.votes) == 3  # type: ignore[union-attr]  # it has one
+    claim = lab.certificate(4, b"h" * 32)
+    primary = lab.replica(1)
+    primary.receive(lab.view_change(0, 1, (), claim), lab.view_change(2, 1, (), claim), lab.view_change(3, 1, (), claim))
+    out = primary.give(ev.Synced(now_ms=primary.now, height=4, header_hash=b"h" * 32, certificate=claim))
+    (new_view,) = [m for m in sent(out, msg.NewView) if isinstance(m, msg.NewView)]
+    assert len(new_view.view_changes) == 3, "four are here"
+    check_new_view(new_view, lab.epoch, lab.chain_id, lab.ring.verify)
+
+
 def test_a_state_that_one_member_alone_can_prove_holds_up_no_new_view(lab: Lab) -> None:
     primary = lab.replica(1)
     digest = lab.batch("a").digest

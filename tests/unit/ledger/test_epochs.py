@@ -119,6 +119,19 @@ def test_a_gas_schedule_that_nobody_has_changes_nothing(chain: Chain) -> None:
     assert chain.executor.epochs()[0].parameters.gas_schedule == 1
 
 
+def test_no_vote_leads_to_validators_and_parameters_whose_messages_dont_fit() -> None:
+    chain = Chain(genesis=genesis(more=(ContractSource("rules", RULES),), epoch_blocks=5_000, window=1_950))
+    key = KeySigner(b"k" * 32).public_key
+    seven = tuple(("set", f"v{n}", "super", KeySigner(bytes([n + 1]) * 32).public_key, KeySigner(bytes([n + 50]) * 32).public_key) for n in range(7))
+    change_validators(chain, 20, *seven)
+    assert outcome(chain, 0) == "epoch.messages-too-long"
+    change_validators(chain, 6_000, ("add", "v9", "super", key, KeySigner(b"l" * 32).public_key))
+    assert outcome(chain, 1) == "", "five fit"
+    for number, (name, value) in enumerate((("window", 2_049), ("max_block_transactions", 10_001), ("max_block_bytes", 1 << 40)), 2):
+        decide(chain, 6_000, "chain", key=name, value=value)
+        assert outcome(chain, number) == "epoch.messages-too-long"
+
+
 def test_a_height_within_the_window_moves_to_the_next_boundary_beyond_it(chain: Chain) -> None:
     block = decide(chain, 3, "chain", key="max_block_gas", value=7_000_000)
     assert block.next_epoch is not None
