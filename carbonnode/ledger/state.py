@@ -86,8 +86,11 @@ class WorkingState:
         """Write a value."""
         before = self._dirty.get(key, _UNSET)
         self._journal.append((key, before))
-        current = before if before is not _UNSET else self.get(key)
+        current = before
         if before is _UNSET:
+            current = self._clean.get(key, _UNSET)
+            if current is _UNSET:
+                current = self.final_value(key)
             self._dirty_since.append(key)
         self._dirty[key] = value
         if current is ABSENT:

@@ -10,7 +10,7 @@ from carbonnode.vm.gas import GasSchedule
 from carbonnode.vm.keys import storage_prefix
 from carbonnode.vm.operators import Helper
 from carbonnode.vm.program import FunctionInfo, Type, Wanted
-from carbonnode.vm.storage import make_map, make_order, make_var
+from carbonnode.vm.storage import AddressRoom, make_map, make_order, make_var
 from carbonnode.vm.values import ARGUMENT_CHECKS, PYTHON_TYPES
 
 _PLAIN = (Type.INT, Type.STR, Type.BYTES, Type.BOOL, Type.NONE)
@@ -46,15 +46,14 @@ class Linked:
         self.migrate = migrate
 
 
-def link(contract: Contract, schedule: GasSchedule, helpers: Mapping[str, Helper], cells: Mapping[str, CellType]) -> Linked:
-    """Compile a contract and bind it."""
+def link(contract: Contract, schedule: GasSchedule, helpers: Mapping[str, Helper], cells: Mapping[str, CellType], room: AddressRoom) -> Linked:
+    """Compile a contract and bind it; its Maps remember addresses within `room`."""
     program = contract.program
     code = contract.code(schedule)
     namespace: dict[str, Any] = {"__builtins__": {}, **helpers, **program.constants}
     for info in program.storage.values():
         prefix = storage_prefix(contract.name, info.name)
-        make = make_map if info.is_map else make_var
-        made = make(info, prefix, schedule)
+        made = make_map(info, prefix, schedule, room) if info.is_map else make_var(info, prefix, schedule)
         if info.is_map:
             made.update(make_order(info, prefix))
         namespace.update(share_all(made, cells))

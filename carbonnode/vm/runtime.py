@@ -19,10 +19,11 @@ from carbonnode.vm.methods import ContainerMethods, TextMethods
 from carbonnode.vm.operators import INTEGER_OPERATORS, Arithmetic, Charge, Helper
 from carbonnode.vm.outcome import EmittedEvent, Outcome, ScheduledCall, Status
 from carbonnode.vm.state import Environment, StateAccess
-from carbonnode.vm.storage import LARGEST_64, SMALLEST_64, check_tuple
+from carbonnode.vm.storage import LARGEST_64, SMALLEST_64, AddressRoom, check_tuple
 from carbonnode.vm.values import Border, weight
 
-_MAX_LINKED = 256
+MAX_LINKED_SOURCE = 768 * 1024
+"""Bytes of source whose contracts stay linked from one run to the next; one byte of source is up to about 330 of memory (docs/adr/0022)."""
 _LATEST_MS = 1 << 62
 
 
@@ -56,6 +57,8 @@ class Runtime:
         self.cells: dict[str, CellType] = {"_g": self.gas, "gas": self.gas, "reading": self.reading, **self.access}
         self.helpers = self._make_helpers()
         self.linked: dict[tuple[str, bytes], Linked] = {}
+        self.linked_source = 0
+        self.room = AddressRoom()
         self.state: StateAccess | None = None
         self.resolve: Callable[[str], Contract | None] = _no_contract
         self.stack: list[Linked] = []
@@ -151,6 +154,11 @@ class Runtime:
             access["state_delete"].cell_contents = state.delete
             access["state_next"].cell_contents = state.next_key
             access["state_prev"].cell_contents = state.prev_key
+        if self.linked_source > MAX_LINKED_SOURCE:
+            # Between runs: what runs now stays bounded by the room for addresses as well.
+            self.linked.clear()
+            self.room.clear()
+            self.linked_source = 0
         self.gas.cell_contents = gas
         self.reading.cell_contents = view
         context = self.context
@@ -163,9 +171,8 @@ class Runtime:
         """The contract bound to this machine, compiled the first time it is seen."""
         found = self.linked.get(contract.key)
         if found is None:
-            if len(self.linked) >= _MAX_LINKED:
-                self.linked.clear()
-            found = self.linked[contract.key] = link(contract, self.schedule, self.helpers, self.cells)
+            found = self.linked[contract.key] = link(contract, self.schedule, self.helpers, self.cells, self.room)
+            self.linked_source += len(contract.source)
         return found
 
     def outermost(self, call: Call, caller: str, *, view: bool) -> Value:

@@ -7,6 +7,8 @@ another type. Reads and writes have a static cost; texts and tuples are charged 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from carbonnode.vm import codes
 from carbonnode.vm.failures import ContractAbort, OutOfGas
 from carbonnode.vm.gas import GasSchedule
@@ -18,10 +20,21 @@ from carbonnode.vm.state import ABSENT
 from carbonnode.vm.values import PYTHON_TYPES
 
 _ZERO: Final[dict[Type, Any]] = {Type.INT: 0, Type.STR: "", Type.BYTES: b"", Type.BOOL: False, Type.TUPLE: ()}
+
+
+def _within(encode: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    def encoded(part: Any) -> bytes:
+        if len(part) > MAX_KEY_BYTES:
+            raise ContractAbort(codes.LIMIT)
+        return encode(part)
+
+    return encoded
+
+
 _ENCODE: Final[dict[Type, Callable[[Any], bytes]]] = {
     Type.INT: encode_int,
-    Type.STR: encode_text,
-    Type.BYTES: encode_bytes,
+    Type.STR: _within(encode_text),
+    Type.BYTES: _within(encode_bytes),
     Type.BOOL: lambda part: b"\x11" if part else b"\x10",
 }
 SMALLEST_64: Final = -(1 << 63)
@@ -29,36 +42,45 @@ LARGEST_64: Final = (1 << 64) - 1
 _CACHED: Final = 4096
 """Addresses that one Map remembers: an encoding costs more than the read itself."""
 _CACHED_BYTES: Final = 160
+_SLOTS: Final = _CACHED - 1
+"""Keys with integers in them are remembered by slot, one key each: their hashes can be chosen, so that a dict would look through all of them."""
+MAX_ADDRESSES: Final = 65_536
+"""Addresses that all Maps of a machine remember together (docs/adr/0022)."""
+REPLACED_ITEMS, TESTED_ITEMS = 32, 8
+"""Items of a tuple that lies there already which the price of a write, and of a test for presence, covers."""
+_encoded: Final = msgspec.msgpack.Encoder().encode
 
 
 class Shape(NamedTuple):
-    """What a storable tuple weighs: its scalars (and inner tuples), the size of its texts, its integers beyond 64 bits."""
+    """What a storable tuple weighs: its scalars (and inner tuples), the size of its texts as stored, its integers beyond 64 bits; its texts' characters."""
 
     items: int
     size: int
     large: int
+    characters: int
 
 
 def check_tuple(value: tuple[Any, ...], depth: int = 1) -> Shape:
     """What a tuple weighs. Raises for anything that can't be stored."""
-    items, size, large = len(value), 0, 0
+    items, size, large, characters = len(value), 0, 0, 0
     for item in value:
         kind = type(item)
         if kind is int:
             if not SMALLEST_64 <= item <= LARGEST_64:
                 large += 1
         elif kind is str or kind is bytes:
-            size += len(item)
+            characters += len(item)
+            size += len(item) if item.isascii() or kind is bytes else 4 * len(item)
         elif kind is tuple and depth < MAX_VALUE_DEPTH:
             inner = check_tuple(item, depth + 1)
-            items, size, large = items + inner.items, size + inner.size, large + inner.large
+            items, size, large, characters = items + inner.items, size + inner.size, large + inner.large, characters + inner.characters
             if items > MAX_VALUE_ITEMS:
                 raise ContractAbort(codes.LIMIT)
         elif kind is not bool and item is not None:
             raise ContractAbort(codes.TYPE)
-    if size > MAX_TEXT_BYTES:
+    if characters > MAX_TEXT_BYTES:
         raise ContractAbort(codes.LIMIT)
-    return Shape(items, size, large)
+    return Shape(items, size, large, characters)
 
 
 def stored_size(text: str | bytes) -> int:
@@ -66,24 +88,74 @@ def stored_size(text: str | bytes) -> int:
     return len(text) if type(text) is bytes or text.isascii() else 4 * len(text)
 
 
+def _large_size(value: tuple[Any, ...]) -> int:
+    """About the bytes of a stored tuple that the encoder can't encode for its large integers. The others are its work: every read asks."""
+    shape = check_tuple(value)
+    return 9 * shape.items + 34 * shape.large + shape.characters
+
+
+class AddressRoom:
+    """Bounds the addresses that the Maps of a machine remember together: when it is used up, all are forgotten."""
+
+    def __init__(self, limit: int = MAX_ADDRESSES) -> None:
+        self._limit = limit
+        self._left = limit
+        self._known: list[dict[Any, bytes]] = []
+
+    def enter(self) -> dict[Any, bytes]:
+        """What one more Map remembers."""
+        known: dict[Any, bytes] = {}
+        self._known.append(known)
+        return known
+
+    def take(self) -> None:
+        """Room for one more address."""
+        self._left -= 1
+        if self._left < 0:
+            for known in self._known:
+                known.clear()
+            self._left = self._limit - 1
+
+    def clear(self) -> None:
+        """No Map is linked any longer."""
+        self._known.clear()
+        self._left = self._limit
+
+
 class Addresses:
     """From key parts to full keys of one Map: exact types, bounded size, the recent ones remembered."""
 
-    def __init__(self, info: StorageInfo, prefix: bytes) -> None:
+    def __init__(self, info: StorageInfo, prefix: bytes, room: AddressRoom) -> None:
         self.kinds = tuple(PYTHON_TYPES[kind] for kind in info.keys)
         self.encoders = tuple(_ENCODE[kind] for kind in info.keys)
         self.prefix = prefix
         self.limit = len(prefix) + MAX_KEY_BYTES
-        self.known: dict[Any, bytes] = {}
+        self.room = room
+        self.known: dict[Any, Any] = room.enter()
+
+    def encoded(self, parts: tuple[Any, ...]) -> bytes:
+        """The address of a key, refused as soon as it is longer than a key may be."""
+        address = self.prefix
+        for encode, part in zip(self.encoders, parts, strict=True):
+            address += encode(part)
+            if len(address) > self.limit:
+                raise ContractAbort(codes.LIMIT)
+        return address
 
     def remember(self, key: Any, address: bytes) -> bytes:
         """An address that was just made."""
-        if len(address) > self.limit:
-            raise ContractAbort(codes.LIMIT)
         if len(address) <= _CACHED_BYTES:
             if len(self.known) >= _CACHED:
                 self.known.clear()
+            self.room.take()
             self.known[key] = address
+        return address
+
+    def remember_slot(self, slot: int, key: Any, address: bytes) -> bytes:
+        """An address of a key with integers that was just made."""
+        if len(address) <= _CACHED_BYTES:
+            self.room.take()
+            self.known[slot] = (key, address)
         return address
 
     def several(self, *parts: Any) -> bytes:
@@ -91,37 +163,70 @@ class Addresses:
         if tuple(map(type, parts)) != self.kinds:
             raise ContractAbort(codes.TYPE)
         address = self.known.get(parts)
-        if address is None:
-            encoded = b"".join([encode(part) for encode, part in zip(self.encoders, parts, strict=True)])
-            address = self.remember(parts, self.prefix + encoded)
-        return address
+        return self.remember(parts, self.encoded(parts)) if address is None else address
+
+    def slotted(self, *parts: Any) -> bytes:
+        """The same for keys with integers."""
+        if tuple(map(type, parts)) != self.kinds:
+            raise ContractAbort(codes.TYPE)
+        slot = hash(parts) & _SLOTS
+        held = self.known.get(slot)
+        return held[1] if held is not None and held[0] == parts else self.remember_slot(slot, parts, self.encoded(parts))
 
     def function(self) -> Callable[..., bytes]:
         """The fastest function for this number of parts."""
+        if int in self.kinds:
+            return self._integer() if len(self.kinds) == 1 else self._double_slotted() if len(self.kinds) == 2 else self.slotted
         if len(self.kinds) == 1:
             return self._single()
         return self._double() if len(self.kinds) == 2 else self.several
 
+    def _integer(self) -> Callable[..., bytes]:
+        known, prefix, remember = self.known, self.prefix, self.remember_slot
+
+        def integer(part: Any) -> bytes:
+            if type(part) is not int:
+                raise ContractAbort(codes.TYPE)
+            slot = part & _SLOTS
+            held = known.get(slot)
+            return held[1] if held is not None and held[0] == part else remember(slot, part, prefix + encode_int(part))
+
+        return integer
+
+    def _double_slotted(self) -> Callable[..., bytes]:
+        first, second = self.kinds
+        known, encoded, remember = self.known, self.encoded, self.remember_slot
+
+        def double(a: Any, b: Any) -> bytes:
+            if type(a) is not first or type(b) is not second:
+                raise ContractAbort(codes.TYPE)
+            key = (a, b)
+            slot = hash(key) & _SLOTS
+            held = known.get(slot)
+            return held[1] if held is not None and held[0] == key else remember(slot, key, encoded(key))
+
+        return double
+
     def _single(self) -> Callable[..., bytes]:
-        kind, encode, known, prefix, remember = self.kinds[0], self.encoders[0], self.known, self.prefix, self.remember
+        kind, known, encoded, remember = self.kinds[0], self.known, self.encoded, self.remember
 
         def single(part: Any) -> bytes:
             if type(part) is not kind:
                 raise ContractAbort(codes.TYPE)
             address = known.get(part)
-            return remember(part, prefix + encode(part)) if address is None else address
+            return remember(part, encoded((part,))) if address is None else address
 
         return single
 
     def _double(self) -> Callable[..., bytes]:
-        (first, second), (encode_first, encode_second) = self.kinds, self.encoders
-        known, prefix, remember = self.known, self.prefix, self.remember
+        first, second = self.kinds
+        known, encoded, remember = self.known, self.encoded, self.remember
 
         def double(a: Any, b: Any) -> bytes:
             if type(a) is not first or type(b) is not second:
                 raise ContractAbort(codes.TYPE)
             address = known.get((a, b))
-            return remember((a, b), prefix + encode_first(a) + encode_second(b)) if address is None else address
+            return remember((a, b), encoded((a, b))) if address is None else address
 
         return double
 
@@ -139,7 +244,15 @@ def make_read(info: StorageInfo, schedule: GasSchedule) -> Helper:
         value = state_get(address)
         if type(value) is kind:
             if sized:
-                gas -= len(value) * per_item if is_tuple else stored_size(value) >> shift
+                if is_tuple:
+                    try:
+                        size = len(_encoded(value))
+                    except OverflowError:
+                        size = _large_size(value)
+                    items = len(value) * per_item
+                    gas -= items if items > size else size  # noqa: FURB136  max() takes longer than the rest of a read
+                else:
+                    gas -= stored_size(value) >> shift
                 if gas < 0:
                     raise OutOfGas
             return value
@@ -151,14 +264,19 @@ def make_read(info: StorageInfo, schedule: GasSchedule) -> Helper:
 
 
 def make_write(info: StorageInfo, schedule: GasSchedule) -> Helper:
-    """Writing under a full key. The machine shares its `gas`, `reading` and `state_put`."""
+    """Writing under a full key. The machine shares its `gas`, `reading`, `state_get` and `state_put`.
+
+    A long tuple that is replaced is paid for like a read: it is decoded, and kept until no block needs it any longer.
+    """
     gas = 0
     reading = False
+    state_get: Callable[[bytes], Any] = _unset
     state_put: Callable[[bytes, Any], None] = _unset
     kind: Any = PYTHON_TYPES[info.value]
     shift = schedule.per_value_shift
     per_item, per_large = schedule.per_value_item, schedule.per_large_integer
     is_text, is_tuple = info.value in (Type.STR, Type.BYTES), info.value is Type.TUPLE
+    excess = _make_excess(schedule, REPLACED_ITEMS)
 
     def write(address: bytes, value: Any) -> None:
         nonlocal gas
@@ -167,11 +285,15 @@ def make_write(info: StorageInfo, schedule: GasSchedule) -> Helper:
         if type(value) is not kind:
             raise ContractAbort(codes.TYPE)
         if is_tuple:
-            gas -= len(value) * per_item
+            # The items inside are paid for before anything is looked at.
+            gas -= (len(value) + sum([len(item) for item in value if type(item) is tuple])) * per_item
             if gas < 0:
                 raise OutOfGas
-            items, size, large = check_tuple(value)
-            gas -= (items - len(value)) * per_item + large * per_large + (size >> shift)
+            _, size, large, _ = check_tuple(value)
+            gas -= large * per_large + (size >> shift)
+            present = state_get(address)
+            if type(present) is tuple:
+                gas -= excess(present)
         elif is_text:
             gas -= stored_size(value) >> shift
         if gas < 0:
@@ -181,30 +303,62 @@ def make_write(info: StorageInfo, schedule: GasSchedule) -> Helper:
     return write
 
 
-def make_presence() -> tuple[Helper, Helper]:
-    """Deleting and testing a full key. The machine shares its `reading`, `state_get` and `state_delete`."""
+def _make_excess(schedule: GasSchedule, items: int) -> Callable[[tuple[Any, ...]], int]:
+    """What a stored tuple that is touched, not read, costs beyond the static price, which covers `items` items."""
+    per_item, covered = schedule.per_read_item, schedule.per_read_item * items
+
+    def excess(value: tuple[Any, ...]) -> int:
+        try:
+            size = len(_encoded(value))
+        except OverflowError:
+            size = _large_size(value)
+        if size <= covered and len(value) <= items:
+            return 0
+        return max(len(value) * per_item, size) - covered
+
+    return excess
+
+
+def make_presence(schedule: GasSchedule) -> tuple[Helper, Helper]:
+    """Deleting and testing a full key. The machine shares its `gas`, `reading`, `state_get` and `state_delete`."""
+    gas = 0
     reading = False
     state_get: Callable[[bytes], Any] = _unset
     state_delete: Callable[[bytes], None] = _unset
+    deleted, tested = _make_excess(schedule, REPLACED_ITEMS), _make_excess(schedule, TESTED_ITEMS)
 
     def remove(address: bytes) -> None:
+        nonlocal gas
         if reading:
             raise ContractAbort(codes.VIEW_WRITE)
-        if state_get(address) is ABSENT:
+        value = state_get(address)
+        if value is ABSENT:
             raise ContractAbort(codes.KEY)
+        if type(value) is tuple:
+            gas -= deleted(value)
+            if gas < 0:
+                raise OutOfGas
         state_delete(address)
 
     def has(address: bytes) -> bool:
-        return state_get(address) is not ABSENT
+        nonlocal gas
+        value = state_get(address)
+        if value is ABSENT:
+            return False
+        if type(value) is tuple:
+            gas -= tested(value)
+            if gas < 0:
+                raise OutOfGas
+        return True
 
     return remove, has
 
 
-def make_map(info: StorageInfo, prefix: bytes, schedule: GasSchedule) -> dict[str, Helper]:
+def make_map(info: StorageInfo, prefix: bytes, schedule: GasSchedule, room: AddressRoom) -> dict[str, Helper]:
     """The operations of a Map, as the rewriter calls them."""
-    address = Addresses(info, prefix).function()
+    address = Addresses(info, prefix, room).function()
     read, write = make_read(info, schedule), make_write(info, schedule)
-    remove, has = make_presence()
+    remove, has = make_presence(schedule)
 
     def item(*key: Any) -> Any:
         value = read(address(*key))
@@ -271,29 +425,43 @@ def make_order(info: StorageInfo, prefix: bytes) -> dict[str, Helper]:
     kinds = tuple(PYTHON_TYPES[kind] for kind in info.keys)
     encoders = tuple(_ENCODE[kind] for kind in info.keys)
     last, encode_last = kinds[-1], encoders[-1]
+    limit = len(prefix) + MAX_KEY_BYTES
+
+    def joined(start: bytes, part: bytes) -> bytes:
+        if len(start) + len(part) > limit:
+            raise ContractAbort(codes.LIMIT)
+        return start + part
 
     def place(parts: tuple[Any, ...]) -> tuple[bytes, bytes | None]:
         start = prefix
         for part, kind, encode in zip(parts[:-1], kinds, encoders, strict=False):
             if type(part) is not kind:
                 raise ContractAbort(codes.TYPE)
-            start += encode(part)
+            start = joined(start, encode(part))
         edge = parts[-1]
         if edge is None:
             return start, None
         if type(edge) is not last:
             raise ContractAbort(codes.TYPE)
-        return start, start + encode_last(edge)
+        return start, joined(start, encode_last(edge))
+
+    def last_part(found: bytes, size: int) -> Any:
+        # Earlier versions may have had a Var, or keys of other parts, under this name.
+        if len(found) > size:
+            part, end = decode_part(found, size)
+            if end == len(found) and type(part) is last:
+                return part
+        raise ContractAbort(codes.TYPE)
 
     def following(*parts: Any) -> Any:
         start, after = place(parts)
         found = state_next(start, after)
-        return None if found is None else decode_part(found, len(start))[0]
+        return None if found is None else last_part(found, len(start))
 
     def preceding(*parts: Any) -> Any:
         start, before = place(parts)
         found = state_prev(start, before)
-        return None if found is None else decode_part(found, len(start))[0]
+        return None if found is None else last_part(found, len(start))
 
     return {f"_next_{info.name}": following, f"_prev_{info.name}": preceding}
 
