@@ -159,6 +159,7 @@ class Driver:
         self.persister = persister
         self.resolver = resolver
         self.pipeline = pipeline
+        pipeline.use_window(self.epoch.epoch, self.epoch.parameters.window)
 
     def start(self) -> None:
         """The first event."""
@@ -335,6 +336,7 @@ class Driver:
 
     def _epoch_entered(self, action: act.EpochEntered) -> None:
         self._use_epoch(action.config)
+        self.pipeline.use_window(action.config.epoch, action.config.parameters.window)
         self.view, self.primary = 0, action.config.validators.primary(0)
         self.member = action.index is not None
         self._observer.epoch_entered(action.config, action.index)

@@ -106,6 +106,8 @@ class Pipeline:
         self._busy = 0
         self._paused = False
         self._phase = phase
+        self._windows: dict[int, int] = {}
+        self._synced = -1
         self.snapshots: SnapshotMaker | None = None
         """Told of the heights at which it wants to freeze the state."""
 
@@ -124,6 +126,13 @@ class Pipeline:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._storage_thread.shutdown()
+
+    def use_window(self, epoch: int, window: int) -> None:
+        """An epoch's window of heights: a loss of power may take that many blocks at most, or peers refuse what this node then proves (docs/spec/consensus.md).
+
+        Blocks of an epoch whose window nobody told are synced one by one.
+        """
+        self._windows[epoch] = window
 
     def execute(self, height: int, digest: bytes, batch: Batch) -> None:
         """Queue the execution of an ordered batch; void while paused."""
@@ -241,14 +250,25 @@ class Pipeline:
         stored = StoredBlock(header, outcome.header_hash, batch.encoded, tuple([tx.raw for tx in kept]), outcome.encoded, certificate)
         ids = tuple([tx.id for tx in kept])
         freeze = self.snapshots is not None and self.snapshots.due(header.height)
-        sync = freeze or (header.height + self._phase) % SYNC_EVERY_BLOCKS == 0
+        sync = freeze or self._sync_due(outcome)
         await self._put(stored, ids, sync=sync)
         await self._retry_full(lambda: self._executor.finalise(header.height))
         self._on_final(FinalBlock(stored, outcome, batch, kept))
         if sync:
+            self._synced = header.height
             await self._on_durable(min(header.height, await self._retry_full(self._executor.flush)))
         if freeze and self.snapshots is not None:
             await self.snapshots.begin(header, certificate)
+
+    def _sync_due(self, outcome: ExecutedBlock) -> bool:
+        header, decided = outcome.header, outcome.next_epoch
+        if decided is not None:
+            # A sync may store the first blocks of that epoch before consensus enters it.
+            self._windows = {epoch: window for epoch, window in self._windows.items() if epoch >= header.epoch}
+            self.use_window(decided.number, decided.parameters.window)
+        every = self._windows.get(header.epoch, 1)
+        short = every < SYNC_EVERY_BLOCKS and header.height - self._synced >= every
+        return short or (header.height + self._phase) % SYNC_EVERY_BLOCKS == 0
 
     async def _put(self, stored: StoredBlock, ids: tuple[bytes, ...], *, sync: bool) -> None:
         loop = asyncio.get_running_loop()

@@ -4,18 +4,20 @@ import asyncio
 from collections.abc import Callable
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from carbonnode.chain.batch import Batch
 from carbonnode.chain.certificate import Certificate
 from carbonnode.chain.codec import decode, encode
+from carbonnode.chain.genesis import Parameters
 from carbonnode.chain.header import Header
 from carbonnode.chain.memory_kv import MemoryKV
 from carbonnode.chain.service import ServiceRefusal
 from carbonnode.chain.transaction import Transaction
 from carbonnode.chain.validators import ValidatorSet
 from carbonnode.errors import InvariantViolation, RemoteError, StorageError
-from carbonnode.ledger.results import ExecutedBlock
+from carbonnode.ledger.results import ExecutedBlock, NextEpoch
 from carbonnode.node.bodies import Body, BodyStore
 from carbonnode.node.history import History
 from carbonnode.node.pipeline import SYNC_EVERY_BLOCKS, FinalBlock, Pipeline, sync_phase
@@ -60,6 +62,7 @@ class Node:
 
     async def open(self) -> "Node":
         await align_stores(self.blocks, self.executor)
+        self.pipeline.use_window(0, self.chain.genesis.parameters.window)
         self.pipeline.start()
         return self
 
@@ -405,6 +408,47 @@ async def test_validators_sync_at_different_heights_and_each_as_often_as_all() -
     for found in synced.values():
         edges = [0, *found, len(finals)]
         assert max(after - before for before, after in pairwise(edges)) <= SYNC_EVERY_BLOCKS
+
+
+async def test_syncs_follow_a_window_that_is_shorter_than_their_usual_distance() -> None:
+    chain = Chain()
+    finals = [chain.grow() for _ in range(15)]
+    node = await Node(chain).open()
+
+    async def store(first: int, last: int) -> None:
+        for final in finals[first - 1 : last]:
+            node.order(final.height, final.batch)
+            assert final.stored.certificate is not None
+            node.pipeline.finalise(final.height, final.stored.certificate)
+        await node.until(lambda: len(node.final) == last)
+
+    node.pipeline.use_window(0, 4)
+    await store(1, 9)
+    assert [height for height in node.durable if height <= 9] == [3, 7]  # what was synced before the start isn't known: -1 stands for it
+    await node.pipeline.pause()
+    decided = NextEpoch(0, 100, 1, Parameters(window=2), chain.genesis.validators.validators)
+    for final in finals[9:12]:
+        assert final.stored.certificate is not None
+        outcome = await node.executor.execute(final.height, final.batch, [], ())
+        await node.pipeline.apply(final.batch, [], msgspec.structs.replace(outcome, next_epoch=decided), final.stored.certificate)
+    assert node.durable[2:] == [10, 12], "the window that a stored block tells counts at once"
+    await node.pipeline.stop()
+    assert node.faults == []
+
+
+async def test_blocks_of_an_epoch_whose_window_is_unknown_are_synced_one_by_one() -> None:
+    chain = Chain()
+    finals = [chain.grow() for _ in range(3)]
+    node = Node(chain)
+    await align_stores(node.blocks, node.executor)
+    node.pipeline.start()
+    for final in finals:
+        node.order(final.height, final.batch)
+        assert final.stored.certificate is not None
+        node.pipeline.finalise(final.height, final.stored.certificate)
+    await node.until(lambda: len(node.final) == 3)
+    await node.pipeline.stop()
+    assert node.durable == [1, 2, 3]
 
 
 async def test_the_heights_of_syncs_are_spread_over_any_set() -> None:
