@@ -56,7 +56,9 @@ from carbonnode.vm.interpreter import require_plain_interpreter
 
 SWITCH_INTERVAL_S = 0.0005
 """Threads that verify signatures get the interpreter back this often (measured: 1.8x beside a busy loop)."""
-GC_THRESHOLDS = (50_000, 20, 50)
+GC_THRESHOLDS = (1_000, 20, 100)
+"""Small: what a block leaves is plain tuples, which the first pass stops tracking. Measured on four validators under 21,600 orders,
+processor time: the longest pause 14 ms, 198 ms in all; with (50_000, 20, 50) 75 ms and 203 ms, and all validators, whose work is the same, paused together."""
 
 
 def run_node(directory: Path, environment: Mapping[str, str] | None = None) -> int:

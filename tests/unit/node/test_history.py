@@ -1,8 +1,10 @@
 """Certified blocks read back: what was asked for stays at hand, within a bound."""
 
+import gc
+
 import pytest
 
-from carbonnode.node.history import OLDER_BLOCKS, History
+from carbonnode.node.history import OLDER_BLOCKS, History, decode_outcome
 from carbonnode.storage.blocks import BlockStore, StoredBlock
 from tests.unit.node.chain_kit import Chain
 
@@ -31,3 +33,14 @@ def test_a_block_of_long_ago_is_read_once_for_all_its_transactions(monkeypatch: 
         history.block(height)
     history.block(1)
     assert read == [*range(1, OLDER_BLOCKS + 2), 1]
+
+
+def test_a_block_kept_in_memory_is_none_of_the_collectors_business() -> None:
+    """What makes the short passes of `app.GC_THRESHOLDS` cheap: the first one lets a decoded block go for good."""
+    chain = Chain()
+    chain.grow(*[chain.note() for _ in range(30)])
+    outcome = decode_outcome(chain.blocks.block(1))
+    gc.collect(0)
+    parts = [outcome, outcome.receipts, outcome.events, *outcome.receipts, *outcome.events, *[receipt.values for receipt in outcome.receipts]]
+    assert len(outcome.receipts) == 30
+    assert not [part for part in parts if gc.is_tracked(part)]
