@@ -89,6 +89,7 @@ class Checks(VoteChecks):
         self.epochs[block.following.epoch] = block.following
         if block.decided is not None:
             self.ends[block.decided.epoch - 1] = block.decided.base
+        self.judge_marks()
         self.world.note(f"height {block.height} is certified: {block.header_hash.hex()[:8]}, {len(block.applied)} transactions")
 
     def _check_certificate(self, block: Block, certificate: Certificate) -> None:

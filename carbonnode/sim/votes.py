@@ -39,6 +39,7 @@ class VoteChecks:
         self._said: set[tuple[int, type, int, int]] = set()
         self._waiting: dict[tuple[int, int], tuple[int, list[bytes]]] = {}
         """By node and token: the stable height at which they were given, and the records."""
+        self._unjudged: list[tuple[int, int, Voted]] = []
         self._durable: set[tuple[int, _Vote, bytes]] = set()
         self._left: dict[tuple[int, int], int] = {}
         self._gone: dict[tuple[int, int], int] = {}
@@ -67,12 +68,23 @@ class VoteChecks:
 
     def _between_marks(self, node: int, stable: int, records: list[bytes]) -> None:
         for record in map(decode_record, records):
-            if not isinstance(record, Voted) or not self.honest(node):
+            if isinstance(record, Voted) and self.honest(node):
+                self._unjudged.append((node, stable, record))
+        self.judge_marks()
+
+    def judge_marks(self) -> None:
+        """Hold votes against the marks of their epochs; those of an epoch that begins with a block which is final nowhere yet wait for it."""
+        waiting = []
+        for node, stable, record in self._unjudged:
+            config = self.epochs.get(record.epoch)
+            if config is None:
+                waiting.append((node, stable, record))
                 continue
-            high = stable + self.epochs[record.epoch].parameters.window
+            high = stable + config.parameters.window
             if record.height > high or record.height > self.ends.get(record.epoch, record.height):
                 vote = (record.kind, record.epoch, record.view, record.height)
                 self.world.violation(f"node {node} votes above its high water mark {high}, or its epoch's last height: {vote}")
+        self._unjudged = waiting
 
     def _note_durable(self, node: int, data: bytes) -> None:
         record = decode_record(data)

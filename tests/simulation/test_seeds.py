@@ -52,6 +52,7 @@ def test_larger_networks_with_all_the_villains_they_tolerate(replicas: int, byza
         (4717, 4, 1, 2_000, False),  # a vote given between the marks, and said first after a kill that took the last block: the checker blamed it
         (6135, 4, 0, 2_000, True),  # the mark of lost votes didn't outlive a second loss of power (in the simulator; a node's lies beside its keys)
         (6927, 4, 0, 2_000, False),  # the same, in a view change
+        (100011, 4, 0, 2_000, True),  # votes of an epoch were durable before the block that it begins with was final anywhere: the checker stumbled
         (2, 5, 1, 3_000, True),  # transactions known from a fallen proposal were nobody's to propose again
     ],
 )
