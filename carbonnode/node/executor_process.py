@@ -91,7 +91,8 @@ class Service:
         if command.sandbox and path.is_dir():
             # Before the database has threads of its own: they are confined as well.
             confinement = confine(path, command.memory_bytes)
-        self._kv = LevelKV.open(path, SpaceGuard(path, command.reserve_bytes))
+        # Tree nodes are most of what is written, and hashes: compressing them cost 30 % of LevelDB's processor time and saved 0.4 % of the disk.
+        self._kv = LevelKV.open(path, SpaceGuard(path, command.reserve_bytes), compress=False)
         self._executor = BlockExecutor(self._kv, genesis, flush_blocks=command.flush_blocks, begin=self._watch.begin)
         self._snapshots = SnapshotService(self._kv, self._executor, SpaceGuard(path, command.reserve_bytes), self._crash)
         gc.collect()

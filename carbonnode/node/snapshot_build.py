@@ -19,7 +19,7 @@ def build(genesis: Genesis, source: Path, target: Path) -> None:
     fetched = FetchedSnapshot(source)
     snapshot = fetched.verified(genesis)
     leveldb.create(target)
-    with LevelKV.open(target) as kv:
+    with LevelKV.open(target, compress=False) as kv:
         build_state(kv, snapshot, fetched.read, fetched.joined_ids())
 
 

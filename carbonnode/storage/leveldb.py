@@ -87,7 +87,7 @@ def write_buffer_bytes() -> int:
     return WRITE_BUFFER_BYTES + int.from_bytes(os.urandom(4), "big") % WRITE_BUFFER_SPREAD_BYTES
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, compress: bool) -> Any:
     try:
         return plyvel.DB(
             str(path),
@@ -95,6 +95,7 @@ def _open(path: Path) -> Any:
             paranoid_checks=True,
             bloom_filter_bits=BLOOM_BITS,
             write_buffer_size=write_buffer_bytes(),
+            compression="snappy" if compress else None,
             lru_cache_size=BLOCK_CACHE_BYTES,
             max_open_files=MAX_OPEN_FILES,
         )
@@ -137,19 +138,20 @@ class LevelSnapshot(_Reader):
 class LevelKV(_Reader):
     """A database in its directory; use as a context manager, or `close` it."""
 
-    def __init__(self, path: Path, database: Any, guard: SpaceGuard) -> None:
+    def __init__(self, path: Path, database: Any, guard: SpaceGuard, *, compress: bool = True) -> None:
         super().__init__(path, database)
         self._guard = guard
+        self._compress = compress
         self._torn = False
 
     @classmethod
-    def open(cls, path: Path, guard: SpaceGuard | None = None) -> "LevelKV":
-        """Open an existing database.
+    def open(cls, path: Path, guard: SpaceGuard | None = None, *, compress: bool = True) -> "LevelKV":
+        """Open an existing database. `compress` holds for tables written from now on: off where the values are hashes, which don't get smaller.
 
         Raises `StorageError` that names the file and the remedy: nothing there, MANIFEST or CURRENT lost, damage, or another process at work.
         """
         _check_files(path)
-        return cls(path, _open(path), guard or SpaceGuard(path))
+        return cls(path, _open(path, compress), guard or SpaceGuard(path), compress=compress)
 
     def write(self, puts: Iterable[tuple[bytes, bytes]], deletes: Iterable[bytes] = (), *, sync: bool = False) -> None:
         """Apply all changes atomically. Raises `DiskFull` before anything is written when space is short, `StorageError` if the disk fails.
@@ -159,7 +161,7 @@ class LevelKV(_Reader):
         """
         if self._torn:
             self._source.close()
-            self._source = _open(self._path)
+            self._source = _open(self._path, self._compress)
             self._torn = False
         batch = self._source.write_batch(sync=sync)
         put, size = batch.put, 0

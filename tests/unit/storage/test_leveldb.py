@@ -188,3 +188,15 @@ def test_write_buffers_differ_from_opening_to_opening() -> None:
     sizes = {leveldb.write_buffer_bytes() for _ in range(20)}
     assert len(sizes) > 10
     assert all(leveldb.WRITE_BUFFER_BYTES <= size < leveldb.WRITE_BUFFER_BYTES + leveldb.WRITE_BUFFER_SPREAD_BYTES for size in sizes)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_what_is_compressed_is_said_at_opening_and_tables_of_both_kinds_are_read(path: Path, compress: bool) -> None:
+    value = bytes(100_000)
+    for number, how in enumerate((compress, not compress, compress)):
+        with LevelKV.open(path, compress=how) as kv:
+            kv.write([(b"k%d" % number, value)])
+    tables = {table.stat().st_size > 50_000 for table in path.glob("*.ldb")}
+    assert tables == {False, True}
+    with LevelKV.open(path) as kv:
+        assert [kv.get(b"k%d" % number) for number in range(3)] == [value] * 3
