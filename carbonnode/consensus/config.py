@@ -41,6 +41,8 @@ class Tuning:
     """How long without progress before missing messages are asked for; also the pause between asking again."""
     status_ms: int = 2_000
     """The pause between unasked STATUS messages while all is well."""
+    execute_patience_ms: int = 10_000
+    """How long a block that others certified may take to execute here before it is asked for from them: what is only slow may be executed twice then."""
     unreachable_ms: int = 200
     """How long the primary's link may stay closed, and refused, before it is suspected."""
     request_factor: int = 2

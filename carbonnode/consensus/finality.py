@@ -202,6 +202,9 @@ def catch_up(core: Core, *, stalled: bool) -> None:
     if best > core.stable + core.window:
         request_sync(core, best)
         return
+    if _cannot_execute(core):
+        request_sync(core, best)
+        return
     if not stalled or best <= core.stable:
         return
     following = core.slots.get(core.ordered + 1)
@@ -209,6 +212,20 @@ def catch_up(core: Core, *, stalled: bool) -> None:
     uncertified = core.ordered > core.stable and core.stable + 1 not in core.certificates
     if unordered or uncertified:
         request_sync(core, best)
+
+
+def _cannot_execute(core: Core) -> bool:
+    """The next block is ordered here and certified by others, and our executor hasn't answered for so long that it probably never will.
+
+    Others order and certify on, so this is no stall: without it a window had to pass before a sync was asked for, in an idle network a minute.
+    """
+    height = core.stable + 1
+    if core.syncing or core.diverged or core.ordered < height or height not in core.certificates or height in core.header_hashes:
+        core.unexecuted = (0, 0)
+        return False
+    if core.unexecuted[0] != height:
+        core.unexecuted = (height, core.now)
+    return core.now - core.unexecuted[1] >= core.tuning.execute_patience_ms
 
 
 def on_peers_ahead(core: Core, event: PeersAhead) -> None:

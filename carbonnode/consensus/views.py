@@ -156,7 +156,8 @@ def _propose_new_view(core: Core, ready: list[ViewChange]) -> bool:
     # Any quorum proves a start. One that claims no more than is held here will do, as a state may be held back by the one who proves it (3334).
     held = [vc for vc in sorted(ready, key=lambda vc: vc.signer) if stable_height(vc, core.epoch) <= core.stable]
     if len(held) < core.quorum:
-        request_sync(core, outcome(ready, core.epoch).stable)
+        if core.now >= core.sync_pause_until:
+            request_sync(core, outcome(ready, core.epoch).stable)
         return False
     chosen = tuple(held[: core.quorum])
     result = outcome(chosen, core.epoch)

@@ -3,7 +3,7 @@
 from carbonnode.consensus import actions as act
 from carbonnode.consensus import events as ev
 from carbonnode.consensus import messages as msg
-from carbonnode.consensus.config import StableState
+from carbonnode.consensus.config import StableState, Tuning
 from carbonnode.consensus.evidence import CHECKPOINT
 from carbonnode.consensus.proofs import check_certificate
 from tests.unit.consensus.lab import Driven, Lab, header_hash, of, sent
@@ -225,6 +225,40 @@ def test_a_stalled_replica_syncs_what_it_cant_order_or_certify_itself(lab: Lab) 
     other.certify(lab, 2, digests[1])
     assert finals(other) == []
     assert of(other.wait(600), act.RequestSync)
+
+
+def test_a_block_that_others_certify_and_we_cant_execute_is_asked_for_before_a_window_has_passed(lab: Lab) -> None:
+    replica = lab.replica(tuning=Tuning(execute_patience_ms=3_000))
+    replica.auto_execute = False
+    asked: list[int] = []
+    for height in range(1, lab.parameters.window + 1):  # the others go on: a block a second
+        digest = replica.order(lab, height, lab.batch(str(height)))
+        replica.certify(lab, height, digest)
+        asked += [height] if of(replica.wait(1_000), act.RequestSync) else []
+    assert asked == [3], "so long after the first block was certified, and once"
+
+
+def test_what_is_executed_in_time_is_never_asked_for(lab: Lab) -> None:
+    replica = lab.replica(tuning=Tuning(execute_patience_ms=3_000))
+    replica.auto_execute = False
+    for height in range(1, lab.parameters.window + 1):
+        digest = replica.order(lab, height, lab.batch(str(height)))
+        replica.certify(lab, height, digest)
+        replica.wait(2_900)
+        replica.give(ev.Executed(now_ms=replica.now, height=height, header_hash=header_hash(height, digest)))
+    assert not of(replica.log, act.RequestSync)
+    assert finals(replica) == list(range(1, lab.parameters.window + 1))
+
+
+def test_after_a_sync_in_vain_patience_with_the_executor_begins_anew(lab: Lab) -> None:
+    replica = lab.replica(tuning=Tuning(execute_patience_ms=3_000))
+    replica.auto_execute = False
+    replica.certify(lab, 1, replica.order(lab, 1, lab.batch("a")))
+    assert of(replica.wait(3_500), act.RequestSync)
+    replica.give(ev.Synced(now_ms=replica.now, height=0, header_hash=bytes(32), certificate=None))
+    replica.receive(msg.Certified(lab.certificate(1, header_hash(1, lab.batch("a").digest))), sender=2)
+    assert not of(replica.wait(4_000), act.RequestSync)
+    assert of(replica.wait(2_000), act.RequestSync)
 
 
 def test_an_observer_follows_without_a_vote(lab: Lab) -> None:

@@ -170,6 +170,21 @@ def test_the_new_primary_holds_the_stable_state_before_it_speaks(lab: Lab) -> No
     assert sent(out, msg.NewView)
 
 
+def test_a_new_primary_doesnt_ask_again_at_once_for_a_state_that_nobody_gave(lab: Lab) -> None:
+    primary = lab.replica(1)
+    certificate = lab.certificate(4, b"h" * 32)
+    primary.receive(lab.view_change(2, 1, (), certificate), lab.view_change(3, 1))
+    assert len(of(primary.log, act.RequestSync)) == 1
+    out = primary.give(ev.Synced(now_ms=primary.now, height=0, header_hash=bytes(32), certificate=None))
+    assert not of(out, act.RequestSync)
+    assert not of(primary.wait(900), act.RequestSync)
+    assert primary.replica.state().view == 1
+    primary.receive(lab.view_change(2, 5, (), certificate), lab.view_change(3, 5))
+    assert (primary.replica.state().view, primary.replica.state().active) == (5, False)
+    assert not of(primary.wait(900), act.RequestSync)
+    assert of(primary.wait(400), act.RequestSync), "the pause is over"
+
+
 def test_a_new_view_holds_no_more_than_quorums_whatever_peers_handed_on(lab: Lab) -> None:
     primary = lab.replica(1)
     digest = primary.order(lab, 1, lab.batch("a"))
