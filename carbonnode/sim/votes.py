@@ -6,7 +6,7 @@ from carbonnode.chain.batch import NULL_BATCH
 from carbonnode.consensus import actions as act
 from carbonnode.consensus.config import EpochConfig
 from carbonnode.consensus.evidence import CHECKPOINT, COMMIT, PRE_PREPARE, PREPARE
-from carbonnode.consensus.journal import Left, Voted, decode_record
+from carbonnode.consensus.journal import Entered, Left, Voted, decode_record
 from carbonnode.consensus.messages import Checkpoint, Commit, Message, NewView, Prepare, PrePrepare, Suspect, ViewChange, batch_digest
 from carbonnode.consensus.replica import Replica
 from carbonnode.sim.world import World
@@ -46,6 +46,7 @@ class VoteChecks:
         self._highest_view: dict[int, int] = {}
         self._lost: dict[int, int] = {}
         self._offered: dict[tuple[int, int, int], list[NewView]] = {}
+        self._proved: set[tuple[int, int, int]] = set()
 
     # ---- durability
 
@@ -56,7 +57,21 @@ class VoteChecks:
 
     def persisting(self, node: int, action: act.Persist, replica: Replica) -> None:
         """Records handed to the disk: the moment at which a vote is given, though it may be sent only after a crash, from below those marks."""
-        self._waiting[node, action.token] = (replica.stable, [record.data for record in action.records])
+        records = [record.data for record in action.records]
+        self._waiting[node, action.token] = (replica.stable, records)
+        for record in map(decode_record, records):
+            if isinstance(record, Entered) and self.honest(node):
+                self._holds_the_start(node, record.message, replica)
+
+    def _holds_the_start(self, node: int, message: NewView, replica: Replica) -> None:
+        """Who proves a view holds the state it starts from, at the moment when it signs that: a loss of power may take the blocks, not the promise."""
+        key = (node, message.epoch, message.view)
+        if self.member(message.epoch, message.signer) != node or key in self._proved:
+            return
+        self._proved.add(key)
+        proven = self._proven(message)
+        if proven > replica.stable:
+            self.world.violation(f"node {node} leads view {message.view} without the stable state of height {proven}")
 
     def durable(self, node: int, token: int) -> None:
         """All up to a token are on disk."""
@@ -137,7 +152,7 @@ class VoteChecks:
         if replica.stable < self._lost.get(node, 0):
             self.world.violation(f"node {node} lost its disk, and takes part in a view change all the same")
         if isinstance(message, NewView) and new:  # said again, it may come from a node whose power loss took blocks
-            self._own_new_view(node, message, replica)
+            self._own_new_view(node, message)
         if isinstance(message, ViewChange):
             if self._left.get(key, 0) < message.view:
                 self.world.violation(f"VIEW-CHANGE sent before durable: node {node}, view {message.view}")
@@ -146,12 +161,9 @@ class VoteChecks:
             self._gone[key] = max(self._gone.get(key, 0), message.view)
             self.reached(message.epoch, message.view)
 
-    def _own_new_view(self, node: int, message: NewView, replica: Replica) -> None:
-        """A new view starts from what its VIEW-CHANGEs prove, and its primary holds that state."""
-        proven = self._proven(message)
-        if proven > replica.stable:
-            self.world.violation(f"node {node} leads view {message.view} without the stable state of height {proven}")
-        if not follows(message, proven):
+    def _own_new_view(self, node: int, message: NewView) -> None:
+        """A new view starts from what its VIEW-CHANGEs prove."""
+        if not follows(message, self._proven(message)):
             self.world.violation(f"node {node} leads view {message.view} with other batches than were prepared last")
 
     def _proven(self, message: NewView) -> int:
