@@ -22,6 +22,7 @@ from carbonnode.ledger import jobs, salts
 from carbonnode.ledger.code import ContractCode
 from carbonnode.ledger.epochs import Epochs
 from carbonnode.ledger.events import EventNumbers
+from carbonnode.ledger.garbage import Garbage
 from carbonnode.ledger.invariants import check_invariants
 from carbonnode.ledger.layout import SECRET
 from carbonnode.ledger.results import ExecutedBlock
@@ -38,6 +39,14 @@ REPORT_METHOD = "ledger_report"
 """The export of `rules` that hears what became of proposals and decisions; it must check that its caller is `rules` itself."""
 NOTHING = ZERO_HASH
 SKIPPED = Outcome(Status.ABORTED_BY_QUORUM, "chain.skipped", 0)
+OUTPUT_BYTES, OUTPUT_GAS = 1024, 2
+"""Events and receipt of a run may have so many bytes, and one more for each so much gas of its limit (docs/adr/0024)."""
+TOO_MUCH_OUTPUT = "chain.output"
+JOB_LEAST_GAS = 2_000
+"""What a job takes of its block's budget at least: what asking for it cost."""
+REPORT_GAS = 500_000
+_EVENT_BYTES = 64
+"""An event's salt and leaf."""
 _LEDGER_CALLS = 1 << 62
 """Parts of ledger seeds above every job's sequence number."""
 
@@ -52,6 +61,7 @@ class Surroundings:
     epochs: Epochs
     machine: Callable[[int], Machine]
     invariants: tuple[tuple[str, str], ...]
+    garbage: Garbage
     begin: Callable[[bytes], None]
     """Called with the id of what runs next (a transaction, a job, a change of code), and with `NOTHING` after the last: who dies in between, dies of it."""
 
@@ -171,22 +181,24 @@ class BlockRun:
         offset = self._state.get(CLOCK_OFFSET)
         self._market_ms = max(0, self.time_ms + (offset if type(offset) is int else 0))
 
-    def run_system_call(self, call_id: bytes, outcome: Outcome) -> None:
-        """Record what a genesis call or a job came to, with the seed that was added for it."""
+    def run_system_call(self, call_id: bytes, outcome: Outcome, gas_limit: int, mark: int | None = None) -> int:
+        """Record what a genesis call or a job came to, with the seed that was added for it; the bytes of its events and receipt."""
         self._job_count += 1
-        self._record(call_id, outcome, len(self._seeds) - 1)
+        return self._record(call_id, outcome, len(self._seeds) - 1, gas_limit, mark)
 
     def _change_code(self, machine: Machine, parameters: Parameters, secret: bytes, changes: Sequence[tuple[int, Decision]]) -> None:
         """Contracts that change with this epoch, and their hooks; a failed one keeps its old code and its failure stands in a receipt."""
         epochs = self._around.epochs
         for number, decision in changes:
             code, outcome = SKIPPED.code, None
+            gas = parameters.jobs_block_gas // len(changes)
             if self._may_run(self._id(b"upgrade", number)):
-                code, outcome = epochs.upgrades.carry_out(decision, machine, self.environment, parameters.jobs_block_gas, parameters.view_gas)
+                self._around.garbage.before(gas)
+                code, outcome = epochs.upgrades.carry_out(decision, machine, self.environment, gas, parameters.view_gas)
             epochs.settle(number, code, self.height)
             self._state.commit_transaction(0)
             if outcome is not None:
-                self._record_ledger_call(self._id(b"upgrade", number), outcome, secret)
+                self._record_ledger_call(self._id(b"upgrade", number), outcome, secret, gas)
 
     def _tell_rules(self, machine: Machine, env: Environment, parameters: Parameters, secret: bytes) -> None:
         """Check a new proposal, and tell `rules` what became of proposals and decisions."""
@@ -199,21 +211,26 @@ class BlockRun:
         contract = env.resolve(RULES) if reports else None
         if contract is None or REPORT_METHOD not in contract.abi.exports:
             return
+        gas = min(parameters.job_gas, REPORT_GAS)
         for report in reports:
-            outcome = machine.execute(self._state, env, SYSTEM_SENDER, (Call(RULES, REPORT_METHOD, tuple(report)),), parameters.job_gas, caller=RULES)
-            self._record_ledger_call(self._id(b"report-" + report.what.encode(), report.number), outcome, secret)
+            self._around.garbage.before(gas)
+            outcome = machine.execute(self._state, env, SYSTEM_SENDER, (Call(RULES, REPORT_METHOD, tuple(report)),), gas, caller=RULES)
+            self._record_ledger_call(self._id(b"report-" + report.what.encode(), report.number), outcome, secret, gas)
 
-    def _record_ledger_call(self, call_id: bytes, outcome: Outcome, secret: bytes) -> None:
+    def _record_ledger_call(self, call_id: bytes, outcome: Outcome, secret: bytes, gas_limit: int) -> None:
         self._seeds.append(salts.ledger_seed(secret, self.height, _LEDGER_CALLS + len(self._seeds)))
-        self.run_system_call(call_id, outcome)
+        self.run_system_call(call_id, outcome, gas_limit)
 
     def _id(self, what: bytes, number: int) -> bytes:
         """What stands for a transaction id where the ledger runs something by itself."""
         return tagged_hash(what, self.height.to_bytes(8, "big"), number.to_bytes(8, "big"))
 
     def _run_jobs(self, machine: Machine, env: Environment, parameters: Parameters, secret: bytes) -> None:
-        """Due jobs in (time, sequence) order, while the block's budget holds a whole job's cap; the rest waits for the next block."""
-        state, budget = self._state, parameters.jobs_block_gas
+        """Due jobs in (time, sequence) order, while the block's budget holds a whole job's cap; the rest waits for the next block.
+
+        What changes of code used before them is taken from the budget.
+        """
+        state, budget = self._state, parameters.jobs_block_gas - self._gas_used
         while budget >= parameters.job_gas:
             job = jobs.next_due(state, self._market_ms)
             if job is None:
@@ -221,17 +238,20 @@ class BlockRun:
             self._seeds.append(salts.ledger_seed(secret, self.height, job.sequence))
             jobs.remove(state, job)
             job_id = job.id(self.height)
-            outcome = machine.execute(state, env, SYSTEM_SENDER, (job.call,), parameters.job_gas, caller=job.contract) if self._may_run(job_id) else SKIPPED
-            budget -= max(outcome.gas_used, 1)
-            self.run_system_call(job_id, outcome)
+            mark, gas = state.mark(), parameters.job_gas
+            self._around.garbage.before(gas)
+            outcome = machine.execute(state, env, SYSTEM_SENDER, (job.call,), gas, caller=job.contract) if self._may_run(job_id) else SKIPPED
+            output = self.run_system_call(job_id, outcome, gas, mark)
+            budget -= max(outcome.gas_used, OUTPUT_GAS * output, JOB_LEAST_GAS)
 
     def _run_transactions(self, machine: Machine, env: Environment, transactions: Sequence[tuple[int, Transaction]]) -> None:
-        state, seeds, execute, may_run = self._state, self._seeds, machine.execute, self._may_run
+        state, seeds, execute, may_run, garbage = self._state, self._seeds, machine.execute, self._may_run, self._around.garbage
         for _, tx in transactions:
             body = tx.body
             seeds.append(salts.transaction_seed(body.nonce, tx.id))
+            garbage.before(body.gas_limit)
             outcome = execute(state, env, body.sender, body.calls, body.gas_limit) if may_run(tx.id) else SKIPPED
-            self._record(tx.id, outcome, len(seeds) - 1)
+            self._record(tx.id, outcome, len(seeds) - 1, body.gas_limit, 0)
 
     def _may_run(self, run_id: bytes) -> bool:
         """Note what runs next; False if a quorum orders to skip it."""
@@ -241,24 +261,57 @@ class BlockRun:
         self._around.begin(run_id)
         return True
 
-    def _record(self, tx_id: bytes, outcome: Outcome, writer: int) -> None:
-        """Receipt, events and scheduled calls of one run; its writes are kept under its own seed."""
-        emitted, first = outcome.events, len(self._events)
-        salt, *event_salts = salts.leaf_salts(self._seeds[writer], 1 + len(emitted))
-        for item, event_salt in zip(emitted, event_salts, strict=True):
-            event, encoded = self._numbers.number(item, tx_id)
+    def _record(self, tx_id: bytes, outcome: Outcome, writer: int, gas_limit: int, mark: int | None) -> int:
+        """Receipt, events and scheduled calls of one run; its writes are kept under its own seed. Returns the bytes of receipt and events.
+
+        A run with more of them than its gas limit allows is undone back to `mark`, if there is one, and ends as an abort; what the ledger itself ran
+        keeps its effect, and loses events and results.
+        """
+        self._around.garbage.after(outcome.gas_used)
+        room = OUTPUT_BYTES + gas_limit // OUTPUT_GAS
+        made = self._number(tx_id, outcome, room)
+        if made is None:
+            if mark is None:
+                outcome = Outcome(outcome.status, outcome.code, outcome.gas_used, (), (), outcome.scheduled)
+            else:
+                self._state.rollback(mark)
+                outcome = Outcome(Status.ABORT, TOO_MUCH_OUTPUT, gas_limit)
+            made = self._number(tx_id, outcome, room)
+            assert made is not None, "a receipt without results fits always"
+        receipt, encoded_receipt, events = made
+        salt, *event_salts = salts.leaf_salts(self._seeds[writer], 1 + len(events))
+        output = len(encoded_receipt)
+        for (event, encoded), event_salt in zip(events, event_salts, strict=True):
             self._events.append(event)
             self._event_leaves.append(leaf_hash(event_salt + encoded))
+            output += len(encoded) + _EVENT_BYTES
         self._event_salts += event_salts
         if outcome.scheduled:
             jobs.schedule(self._state, outcome.scheduled)
         self._state.commit_transaction(writer)
-        returned = tuple([value if value is None else values.to_wire(value) for value in outcome.values])
-        receipt = Receipt(tx_id, int(outcome.status), outcome.code, outcome.gas_used, first, len(emitted), returned)
         self._receipts.append(receipt)
         self._receipt_salts.append(salt)
-        self._receipt_leaves.append(leaf_hash(salt + encode(receipt)))
+        self._receipt_leaves.append(leaf_hash(salt + encoded_receipt))
         self._gas_used += outcome.gas_used
+        return output
+
+    def _number(self, tx_id: bytes, outcome: Outcome, room: int) -> tuple[Receipt, bytes, list[tuple[Event, bytes]]] | None:
+        """The receipt and events of a run with their encodings; None, with nothing numbered, if they have more bytes than there is room for."""
+        returned = tuple([value if value is None else values.to_wire(value) for value in outcome.values])
+        receipt = Receipt(tx_id, int(outcome.status), outcome.code, outcome.gas_used, len(self._events), len(outcome.events), returned)
+        encoded = encode(receipt)
+        left = room - len(encoded)
+        events: list[tuple[Event, bytes]] = []
+        for item in outcome.events:
+            if left < 0:
+                break
+            made = self._numbers.number(item, tx_id)
+            events.append(made)
+            left -= len(made[1]) + _EVENT_BYTES
+        if left < 0:
+            self._numbers.forget(outcome.events[: len(events)])
+            return None
+        return receipt, encoded, events
 
     def begin_genesis_call(self, part: int) -> None:
         """A seed of its own for the genesis call `part`, counted from 1; market time as the calls before left it."""

@@ -7,7 +7,8 @@ from carbonnode.ledger.state import WorkingState
 from carbonnode.vm.contract import Contract, compile_contract
 from carbonnode.vm.state import Absent
 
-_MAX_COMPILED = 256
+MAX_COMPILED_SOURCE = 768 * 1024
+"""Bytes of source whose contracts are kept compiled (docs/adr/0024)."""
 
 
 class CompiledContracts:
@@ -15,14 +16,17 @@ class CompiledContracts:
 
     def __init__(self) -> None:
         self._compiled: dict[tuple[str, bytes], Contract] = {}
+        self._source = 0
 
     def compiled(self, name: str, source_hash: bytes, source: bytes) -> Contract:
         """The contract of a source that lies in the state. Raises `ContractError` if the checker refuses it."""
         found = self._compiled.get((name, source_hash))
         if found is None:
-            if len(self._compiled) >= _MAX_COMPILED:
+            if self._source + len(source) > MAX_COMPILED_SOURCE:
                 self._compiled.clear()
+                self._source = 0
             found = self._compiled[name, source_hash] = compile_contract(name, source)
+            self._source += len(source)
         return found
 
 

@@ -4,6 +4,8 @@ A contract names the audience by the field `to` (an entity id); without it an ev
 from the head in the state that none is missing. A public event names no transaction.
 """
 
+from collections.abc import Iterable
+
 from carbonnode.chain import values
 from carbonnode.chain.codec import encode
 from carbonnode.chain.event import PUBLIC, Event
@@ -48,6 +50,11 @@ class EventNumbers:
             wire = tuple([(name, values.to_wire(value)) for name, value in emitted.fields if name != AUDIENCE_FIELD])
             event = Event(emitted.contract, emitted.name, to, head, named, wire)
             return event, encode(event)
+
+    def forget(self, emitted: Iterable[EmittedEvent]) -> None:
+        """Take numbers back that were handed out last."""
+        for event in emitted:
+            self._heads[audience(event)] -= 1
 
     def write_heads(self) -> None:
         """Put the new heads into the state."""

@@ -18,11 +18,12 @@ from carbonnode.ledger import layout
 from carbonnode.ledger.block_run import CLOCK_OFFSET, BlockRun, Parent, Surroundings
 from carbonnode.ledger.code import CompiledContracts, ContractCode, contract_of
 from carbonnode.ledger.epochs import Epochs
+from carbonnode.ledger.garbage import Garbage
 from carbonnode.ledger.genesis_block import run_genesis
-from carbonnode.ledger.history import PastState
+from carbonnode.ledger.history import MAX_UNDO_BYTES, PastState
 from carbonnode.ledger.recent_ids import RecentIds
 from carbonnode.ledger.results import ExecutedBlock, LedgerStatus, NextEpoch, ViewResult
-from carbonnode.ledger.state import FinalState, WorkingState
+from carbonnode.ledger.state import CACHE_BYTES, FinalState, WorkingState
 from carbonnode.ledger.store import StateStore
 from carbonnode.ledger.tree_proof import StateProof, build_proof
 from carbonnode.vm.contract import Contract
@@ -32,6 +33,8 @@ from carbonnode.vm.state import SYSTEM_SENDER, Absent, Environment
 
 FLUSH_BLOCKS: Final = 8
 _MAX_OUTCOME: Final = 1 << 30
+_MAX_PAST: Final = 16
+"""Past states at hand."""
 ReadState = FinalState | PastState
 
 
@@ -56,19 +59,22 @@ class BlockExecutor:
         genesis: Genesis,
         *,
         flush_blocks: int = FLUSH_BLOCKS,
-        cache_values: int = 200_000,
+        cache_bytes: int = CACHE_BYTES,
         begin: Callable[[bytes], None] = lambda _: None,
+        collect: Callable[[], object] = lambda: None,
     ) -> None:
-        """Open the state, or make it from genesis where there is none yet. `begin` hears what runs next (`block_run.Surroundings`).
+        """Open the state, or make it from genesis where there is none yet. `begin` hears what runs next (`block_run.Surroundings`); `collect` frees what
+        only the garbage collector can.
 
         Raises `ConfigError` if the state belongs to another chain, or if genesis doesn't execute; `StorageError` if the state is damaged.
         """
         self._genesis = genesis
         self._store = StateStore(kv)
-        self._state = WorkingState(self._store, cache_values)
+        self._state = WorkingState(self._store, cache_bytes)
         self._compiled = CompiledContracts()
         code = ContractCode(self._state, self._compiled)
         self._machines: dict[tuple[int, bool], Machine] = {}
+        self._garbage = Garbage(collect)
         self._around = Surroundings(
             genesis.chain_id,
             self._state,
@@ -76,6 +82,7 @@ class BlockExecutor:
             Epochs(self._state, code, genesis.invariants),
             lambda version: self._machine(version, views=False),
             genesis.invariants,
+            self._garbage,
             begin,
         )
         self._executed: list[_Executed] = []
@@ -215,6 +222,11 @@ class BlockExecutor:
         if header.height > 0:
             self._recent.prune(header.height - parameters.validity_blocks)
 
+    @property
+    def held_bytes(self) -> int:
+        """About the memory that blocks take which aren't on disk: executed ones, and finalised ones since the last flush."""
+        return self._state.pending_weight + self._store.new_weight
+
     def flush(self) -> int:
         """Write everything finalised to the database and sync it; returns the height that is on disk then."""
         self._store.flush(sync=True)
@@ -236,7 +248,9 @@ class BlockExecutor:
         parameters = self._parameters()
         machine = self._machine(parameters.gas_schedule, views=True)
         limit = parameters.view_gas if gas is None else min(gas, parameters.view_gas)
+        self._garbage.before(limit)
         outcome = machine.view(state, env, contract, view, args, limit, sender=sender)
+        self._garbage.after(outcome.gas_used)
         value = values.to_wire(outcome.values[0]) if outcome.ok else None
         return ViewResult(header.height, int(outcome.status), outcome.code, value, outcome.gas_used)
 
@@ -287,7 +301,10 @@ class BlockExecutor:
             if header is None or self._store.undo(height + 1) is None:
                 oldest = self.status().oldest_queryable
                 raise RemoteError(f"the state at height {height} is pruned: this node answers from {oldest} on", code="pruned")
-            found = self._past[height] = PastState(self._store, self._state, header)
+            found = PastState(self._store, self._state, header)
+            if found.size + sum([past.size for past in self._past.values()]) > MAX_UNDO_BYTES or len(self._past) >= _MAX_PAST:
+                self._past.clear()
+            self._past[height] = found
         return found, found.header
 
     # Inside.

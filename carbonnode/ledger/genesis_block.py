@@ -33,7 +33,7 @@ def _preparation(around: Surroundings, genesis: Genesis) -> Callable[[BlockRun],
             outcome = genesis_call(run, around, machine, number, call, genesis.parameters.max_block_gas)
             if not outcome.ok:
                 raise ConfigError(f"genesis: call {number}, {call.contract}.{call.method}, ends with {outcome.status.name} {outcome.code} at {outcome.where}")
-            run.run_system_call(tagged_hash(b"genesis-call", number.to_bytes(8, "big")), outcome)
+            run.run_system_call(tagged_hash(b"genesis-call", number.to_bytes(8, "big")), outcome, genesis.parameters.max_block_gas)
 
     return prepare
 

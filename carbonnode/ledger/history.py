@@ -3,10 +3,12 @@
 The tree's root depends on its leaves only, so old nodes needn't be kept: the old leaves give them back, and the root is checked against the header.
 """
 
+from typing import Final
+
 from carbonnode.chain import values
 from carbonnode.chain.header import Header
 from carbonnode.chain.values import Value
-from carbonnode.errors import StorageError
+from carbonnode.errors import RemoteError, StorageError
 from carbonnode.ledger.key_index import KeyIndex
 from carbonnode.ledger.salts import SALT_BYTES
 from carbonnode.ledger.state import ReadOnlyState, WorkingState
@@ -15,18 +17,27 @@ from carbonnode.ledger.tree import TreeUpdate, commit, delete_leaf, key_hash, ma
 from carbonnode.ledger.tree_proof import StateProof, build_proof
 from carbonnode.vm.state import ABSENT, Absent
 
+MAX_UNDO_BYTES: Final = 24 << 20
+"""Of undo records that a past state is made from (docs/adr/0024)."""
+
 
 class PastState(ReadOnlyState):
     """A read-only state as of `height`; void after the next finalised block."""
 
     def __init__(self, store: StateStore, state: WorkingState, header: Header) -> None:
-        """Raises `StorageError` if an undo record in between is missing."""
+        """Raises `StorageError` if an undo record in between is missing, `RemoteError` (`pruned`) if too much changed since."""
         self._store = store
         self._state = state
         self.header = header
         self._old: dict[bytes, bytes | None] = {}
         tip = header.height if store.tip is None else store.tip.height
+        self.size = 0
+        """Bytes of the undo records it is made from."""
         for height in range(tip, header.height, -1):
+            self.size += store.undo_size(height)
+            if self.size > MAX_UNDO_BYTES:
+                text = f"more than {MAX_UNDO_BYTES >> 20} MiB changed since height {header.height}: this node doesn't rebuild it; ask at a later height"
+                raise RemoteError(text, code="pruned")
             undo = store.undo(height)
             if undo is None:
                 raise StorageError(f"the undo record of height {height} is missing: the state at {header.height} can't be rebuilt", code="pruned")

@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from carbonnode.ledger.layout import prefix_end
 
 MAX_LIST_KEYS = 65_536
-MAX_TOTAL_KEYS = 1_000_000
-MAX_LISTS = 20_000
+MAX_TOTAL_BYTES = 48 << 20
+"""Of all keys in all lists of an index."""
+KEY_BYTES = 48
+"""A key object and its place in a list, without the key's own bytes."""
+LIST_BYTES = 400
 
 Walk = Callable[[bytes, bytes | None, bool], Iterator[bytes]]
 """(start, stop, reverse): the base layer's keys with start <= key < stop."""
@@ -35,14 +38,22 @@ class KeyIndex:
     the view. The owner reports every later change with `add` and `remove`.
     """
 
-    def __init__(self, walk: Walk, changes: Callable[[bytes], Iterable[bytes]], present: Callable[[bytes], bool], max_list: int = MAX_LIST_KEYS) -> None:
+    def __init__(
+        self,
+        walk: Walk,
+        changes: Callable[[bytes], Iterable[bytes]],
+        present: Callable[[bytes], bool],
+        max_list: int = MAX_LIST_KEYS,
+        max_bytes: int = MAX_TOTAL_BYTES,
+    ) -> None:
         self._walk = walk
         self._changes = changes
         self._present = present
         self._max_list = max_list
         self._lists: dict[bytes, _Keys] = {}
         self._lengths: dict[int, int] = {}
-        self._total = 0
+        self._max_bytes = max_bytes
+        self._bytes = 0
 
     def add(self, key: bytes) -> None:
         """The key, absent before, is present now."""
@@ -55,7 +66,9 @@ class KeyIndex:
                 if place < len(held.keys) and held.keys[place] == key:
                     continue
             insort(held.keys, key)
-            self._total += 1
+            self._bytes += len(key) + KEY_BYTES
+        if self._bytes > self._max_bytes:
+            self.clear()
 
     def remove(self, key: bytes) -> None:
         """The key, present before, is absent now."""
@@ -66,7 +79,7 @@ class KeyIndex:
             place = bisect_left(held.keys, key)
             if place < len(held.keys) and held.keys[place] == key:
                 del held.keys[place]
-                self._total -= 1
+                self._bytes -= len(key) + KEY_BYTES
 
     def next_key(self, prefix: bytes, after: bytes | None) -> bytes | None:
         """The smallest present key with `prefix` that is greater than `after`."""
@@ -102,12 +115,11 @@ class KeyIndex:
         return found
 
     def _load(self, prefix: bytes) -> _Keys:
-        if self._total > MAX_TOTAL_KEYS or len(self._lists) >= MAX_LISTS:
-            self.clear()
         keys: list[bytes] = []
-        wide = False
+        wide, size = False, LIST_BYTES + len(prefix)
         for key in self._walk(prefix, prefix_end(prefix), False):
-            if len(keys) >= self._max_list:
+            size += len(key) + KEY_BYTES
+            if len(keys) >= self._max_list or size > self._max_bytes // 2:
                 wide = True
                 break
             keys.append(key)
@@ -124,13 +136,15 @@ class KeyIndex:
             held = _Keys(sorted(found), wide=False)
         else:
             held = _Keys(keys, wide=False)
+        if self._bytes > self._max_bytes:
+            self.clear()
         self._lists[prefix] = held
         self._lengths[len(prefix)] = self._lengths.get(len(prefix), 0) + 1
-        self._total += len(held.keys)
+        self._bytes += LIST_BYTES + len(prefix) + sum([len(key) for key in held.keys]) + KEY_BYTES * len(held.keys)
         return held
 
     def clear(self) -> None:
         """Forget everything; lists are loaded again when asked for."""
         self._lists.clear()
         self._lengths.clear()
-        self._total = 0
+        self._bytes = 0

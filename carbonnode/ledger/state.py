@@ -20,10 +20,12 @@ from carbonnode.ledger.layout import prefix_end
 from carbonnode.ledger.salts import SALT_BYTES, state_salt
 from carbonnode.ledger.store import StateStore
 from carbonnode.ledger.tree import Leaf, TreeUpdate, commit, delete_leaf, key_hash, make_leaf
+from carbonnode.ledger.weights import HASHED_BYTES, LAYER_BYTES, Cache, decoded_weight, raw_weight
 from carbonnode.vm.state import ABSENT, Absent
 
-CACHE_VALUES: Final = 200_000
-CACHE_HASHES: Final = 200_000
+CACHE_BYTES: Final = 128 << 20
+"""Decoded values of the finalised state, as `ledger.weights` reckons."""
+HASHES_BYTES: Final = 64 << 20
 _STALE_KEYS: Final = 256
 
 
@@ -39,10 +41,10 @@ class Layer:
     """What one executed block changed.
 
     `before`: the dirty entry of every changed key before the block; `values`: after it; `records`: leaf records after it, None for deleted
-    keys; `nodes`: state tree records after it, None for removed nodes.
+    keys; `nodes`: state tree records after it, None for removed nodes; `weight`: bytes of all that.
     """
 
-    __slots__ = ("before", "height", "nodes", "records", "values")
+    __slots__ = ("before", "height", "nodes", "records", "values", "weight")
 
     def __init__(self, height: int, before: dict[bytes, Stored]) -> None:
         self.height = height
@@ -50,16 +52,17 @@ class Layer:
         self.values: dict[bytes, Value | Absent] = {}
         self.records: dict[bytes, bytes | None] = {}
         self.nodes: dict[bytes, bytes | None] = {}
+        self.weight = 0
 
 
 class WorkingState:
     """The newest state. Not safe for use by more than one thread."""
 
-    def __init__(self, store: StateStore, cache_values: int = CACHE_VALUES) -> None:
+    def __init__(self, store: StateStore, cache_bytes: int = CACHE_BYTES) -> None:
         self._store = store
-        self._cache_values = cache_values
+        self._clean: Cache[Value | Absent] = Cache(cache_bytes)
+        self._hashes_weight = 0
         self._dirty: dict[bytes, Value | Absent] = {}
-        self._clean: dict[bytes, Value | Absent] = {}
         self._journal: list[tuple[bytes, Stored]] = []
         self._before: dict[bytes, Stored] = {}
         self._writer: dict[bytes, int] = {}
@@ -77,7 +80,7 @@ class WorkingState:
         """The value, or `ABSENT`."""
         found = self._dirty.get(key, _UNSET)
         if found is _UNSET:
-            found = self._clean.get(key, _UNSET)
+            found = self._clean.young.get(key, _UNSET)
             if found is _UNSET:
                 return self.final_value(key)
         return found  # type: ignore[return-value]  # _UNSET was ruled out
@@ -88,7 +91,7 @@ class WorkingState:
         self._journal.append((key, before))
         current = before
         if before is _UNSET:
-            current = self._clean.get(key, _UNSET)
+            current = self._clean.young.get(key, _UNSET)
             if current is _UNSET:
                 current = self.final_value(key)
             self._dirty_since.append(key)
@@ -160,6 +163,7 @@ class WorkingState:
         leaves: list[Leaf] = []
         layer_values, records = layer.values, layer.records
         dirty, writer, hash_of, encode_value = self._dirty, self._writer, self.hash_of, values.encode_value
+        weight = 0
         for key, entry in self._before.items():
             value = layer_values[key] = dirty[key]
             hashed, path = hash_of(key)
@@ -172,10 +176,12 @@ class WorkingState:
             salt = state_salt(seeds[writer[key]], hashed)
             encoded = encode_value(value)
             records[key] = salt + encoded
+            weight += decoded_weight(key, value, len(encoded)) + len(encoded) + LAYER_BYTES
             leaves.append(make_leaf(hashed, commit(salt, encoded), path))
         update = TreeUpdate(self.read_node)
         root = update.apply(leaves)
         layer.nodes = update.writes
+        layer.weight = weight + sum([raw_weight(path, node) for path, node in update.writes.items()])
         self._pending_nodes.update(update.writes)
         self._layers.append(layer)
         self._before = {}
@@ -211,7 +217,8 @@ class WorkingState:
                 appeared.append(key)
             elif was is not ABSENT and value is ABSENT:
                 vanished.append(key)
-            clean[key] = value
+            record = layer.records[key]
+            clean.put(key, value, decoded_weight(key, value, 0 if record is None else len(record)))
             if key not in newer:
                 del dirty[key]
         for path in layer.nodes:
@@ -228,12 +235,16 @@ class WorkingState:
 
     def final_value(self, key: bytes) -> Value | Absent:
         """The value in the finalised state."""
-        found = self._clean.get(key, _UNSET)
+        clean = self._clean
+        found = clean.young.get(key, _UNSET)
         if found is not _UNSET:
             return found  # type: ignore[return-value]  # _UNSET was ruled out
         record = self._store.record(key)
-        value: Value | Absent = ABSENT if record is None else values.decode_value(record[SALT_BYTES:])
-        self._clean[key] = value
+        found = clean.former.get(key, _UNSET)
+        if found is _UNSET:
+            found = ABSENT if record is None else values.decode_value(record[SALT_BYTES:])
+        value: Value | Absent = found  # type: ignore[assignment]  # _UNSET was ruled out
+        clean.put(key, value, decoded_weight(key, value, 0 if record is None else len(record)))
         return value
 
     def final_next(self, prefix: bytes, after: bytes | None) -> bytes | None:
@@ -253,8 +264,10 @@ class WorkingState:
         """The key's hash and path in the tree, cached."""
         found = self._hashes.get(key)
         if found is None:
-            if len(self._hashes) >= CACHE_HASHES:
+            self._hashes_weight += len(key) + HASHED_BYTES
+            if self._hashes_weight > HASHES_BYTES:
                 self._hashes.clear()
+                self._hashes_weight = len(key) + HASHED_BYTES
             hashed = key_hash(key)
             found = self._hashes[key] = (hashed, hashed.hex().encode())
         return found
@@ -263,6 +276,11 @@ class WorkingState:
     def pending_layers(self) -> int:
         """How many executed blocks aren't finalised."""
         return len(self._layers)
+
+    @property
+    def pending_weight(self) -> int:
+        """Bytes that those blocks hold."""
+        return sum([layer.weight for layer in self._layers])
 
     # Inside.
 
@@ -302,10 +320,6 @@ class WorkingState:
     def _evict(self) -> None:
         if len(self._dirty_order) + len(self._dirty_since) > 2 * len(self._dirty) + _STALE_KEYS:
             self._dirty_order, self._dirty_since = sorted(self._dirty), []
-        excess = len(self._clean) - self._cache_values
-        if excess > 0:
-            for key in list(self._clean)[: excess + self._cache_values // 8]:
-                del self._clean[key]
 
 
 class ReadOnlyState:

@@ -15,9 +15,10 @@ from carbonnode.chain.ports import KV
 from carbonnode.errors import InvalidBlock, StorageError
 from carbonnode.ledger import layout
 from carbonnode.ledger.tree import EMPTY_RECORD, node_hash
+from carbonnode.ledger.weights import Cache, raw_weight
 
-CACHE_RECORDS: Final = 200_000
-CACHE_NODES: Final = 100_000
+CACHE_BYTES: Final = 64 << 20
+"""Leaf records, and as much again of node records, as `ledger.weights` reckons."""
 _MAX_RECORD: Final = 1 << 30
 _REPAIR = "run `carbonnode verify-store`, or remove the state directory: it's rebuilt from the blocks"
 
@@ -47,17 +48,17 @@ class Undo(Wire, frozen=True):
 class StateStore:
     """Finalised leaf records and nodes, flushed or not."""
 
-    def __init__(self, kv: KV, cache_records: int = CACHE_RECORDS, cache_nodes: int = CACHE_NODES) -> None:
+    def __init__(self, kv: KV, cache_bytes: int = CACHE_BYTES) -> None:
         """Raises `StorageError` if the tip is unreadable or the state's root isn't the recorded one."""
         self._kv = kv
-        self._cache_records = cache_records
-        self._cache_nodes = cache_nodes
-        self._records: dict[bytes, bytes | None] = {}
-        self._nodes: dict[bytes, bytes | None] = {}
+        self._records: Cache[bytes | None] = Cache(cache_bytes)
+        self._nodes: Cache[bytes | None] = Cache(cache_bytes)
         self._new_records: dict[bytes, bytes | None] = {}
         self._new_nodes: dict[bytes, bytes | None] = {}
         self._new_other: dict[bytes, bytes | None] = {}
         self._new_sorted: list[bytes] | None = None
+        self.new_weight = 0
+        """Bytes at most of what was absorbed since the last flush."""
         self.tip: Tip | None = None
         """The last finalised block, flushed or not; None before genesis."""
         self.flushed = -1
@@ -80,9 +81,12 @@ class StateStore:
         """The leaf record (salt and encoded value) of a state key."""
         found = self._new_records.get(key, _UNSET)
         if found is _UNSET:
-            found = self._records.get(key, _UNSET)
+            found = self._records.young.get(key, _UNSET)
             if found is _UNSET:
-                found = self._records[key] = self._kv.get(layout.VALUE + key)
+                found = self._records.former.get(key, _UNSET)
+                raw = self._kv.get(layout.VALUE + key) if found is _UNSET else found
+                self._records.put(key, raw, raw_weight(key, raw))  # type: ignore[arg-type]  # _UNSET was ruled out
+                return raw  # type: ignore[return-value]  # the same
         return found  # type: ignore[return-value]  # _UNSET was ruled out
 
     def has(self, key: bytes) -> bool:
@@ -93,9 +97,12 @@ class StateStore:
         """A node's record."""
         found = self._new_nodes.get(path, _UNSET)
         if found is _UNSET:
-            found = self._nodes.get(path, _UNSET)
+            found = self._nodes.young.get(path, _UNSET)
             if found is _UNSET:
-                found = self._nodes[path] = self._kv.get(layout.NODE + path)
+                found = self._nodes.former.get(path, _UNSET)
+                raw = self._kv.get(layout.NODE + path) if found is _UNSET else found
+                self._nodes.put(path, raw, raw_weight(path, raw))  # type: ignore[arg-type]  # _UNSET was ruled out
+                return raw  # type: ignore[return-value]  # the same
         return found  # type: ignore[return-value]  # _UNSET was ruled out
 
     def walk_keys(self, start: bytes, stop: bytes | None, reverse: bool) -> Iterator[bytes]:
@@ -133,6 +140,10 @@ class StateStore:
         raw = self._other(layout.height_key(layout.UNDO, height))
         return None if raw is None else self._decoded(raw, Undo, f"undo record of height {height}")
 
+    def undo_size(self, height: int) -> int:
+        """Bytes of the undo record of a height, 0 if it was pruned."""
+        return len(self._other(layout.height_key(layout.UNDO, height)) or b"")
+
     def header(self, height: int) -> Header | None:
         """The header of a height, None if it was pruned."""
         raw = self._other(layout.height_key(layout.HEADER, height))
@@ -166,11 +177,13 @@ class StateStore:
         self._new_nodes.update(nodes)
         self._new_sorted = None
         other = self._new_other
-        other[layout.height_key(layout.UNDO, height)] = encode(Undo(before))
+        other[layout.height_key(layout.UNDO, height)] = undo = encode(Undo(before))
         other[layout.height_key(layout.HEADER, height)] = header.encoded
         other[layout.height_key(layout.IDS, height)] = ids
         self.tip = Tip(header.chain_id, height, header_hash, header.state_root)
         other[layout.TIP] = encode(self.tip)
+        self.new_weight += sum([raw_weight(key, record) for key, record in records.items()]) + sum([raw_weight(path, node) for path, node in nodes.items()])
+        self.new_weight += len(undo) + len(ids)
 
     def put_genesis_outcome(self, outcome: bytes) -> None:
         """Keep block 0's outcome, for the node to ask for."""
@@ -194,18 +207,12 @@ class StateStore:
                 else:
                     puts.append((prefix + key, value))
         self._kv.write(puts, deletes, sync=sync)
-        self._records.update(self._new_records)
-        self._nodes.update(self._new_nodes)
+        # What is new replaces what was read: a generation that is dropped on the way must not leave an older record behind.
+        for cache, new in ((self._records, self._new_records), (self._nodes, self._new_nodes)):
+            for key, record in new.items():
+                cache.put(key, record, raw_weight(key, record))
         self._new_records, self._new_nodes, self._new_other = {}, {}, {}
         self._new_sorted = None
+        self.new_weight = 0
         self.flushed = self.tip.height
-        _evict(self._records, self._cache_records)
-        _evict(self._nodes, self._cache_nodes)
 
-
-def _evict(cache: dict[bytes, bytes | None], limit: int) -> None:
-    """Drop the oldest entries, an eighth more than needed so that it doesn't happen at every block."""
-    excess = len(cache) - limit
-    if excess > 0:
-        for key in list(cache)[: excess + limit // 8]:
-            del cache[key]

@@ -32,7 +32,7 @@ def model_prev(model: Model, prefix: bytes, before: bytes | None) -> bytes | Non
 
 
 class WorkingStateMachine(RuleBasedStateMachine):
-    @initialize(wide=st.booleans(), cache=st.sampled_from([2, 1000]))
+    @initialize(wide=st.booleans(), cache=st.sampled_from([500, 3_000, 1_000_000]))
     def start(self, wide: bool, cache: int) -> None:
         self.kv = MemoryKV()
         self.wide, self.cache = wide, cache
@@ -48,8 +48,8 @@ class WorkingStateMachine(RuleBasedStateMachine):
         self.in_block = False
 
     def open_store(self) -> None:
-        self.store = StateStore(self.kv, cache_records=self.cache, cache_nodes=self.cache)
-        self.state = WorkingState(self.store, cache_values=self.cache)
+        self.store = StateStore(self.kv, cache_bytes=self.cache)
+        self.state = WorkingState(self.store, cache_bytes=self.cache)
         if self.wide:
             for index in (self.state._index, self.state._final_index):
                 index._max_list = 2

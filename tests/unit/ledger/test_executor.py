@@ -196,7 +196,7 @@ def test_discarding_restores_the_state_and_refuses_final_heights(chain: Chain) -
 
 
 def replayed(chain: Chain) -> list[ExecutedBlock]:
-    executor = BlockExecutor(MemoryKV(), chain.genesis, flush_blocks=3, cache_values=4)
+    executor = BlockExecutor(MemoryKV(), chain.genesis, flush_blocks=3, cache_bytes=2_000)
     blocks: list[ExecutedBlock] = []
     for height, (batch, transactions) in enumerate(chain.blocks, 1):
         blocks.append(executor.execute(height, batch, transactions))
