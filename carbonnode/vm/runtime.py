@@ -13,7 +13,7 @@ from carbonnode.vm.contract import Contract
 from carbonnode.vm.failures import ContractAbort, OutOfGas, failure_code, failure_place
 from carbonnode.vm.functions import FUNCTIONS, Functions
 from carbonnode.vm.gas import GasSchedule
-from carbonnode.vm.limits import MAX_CALL_DEPTH, MAX_EVENTS, MAX_SCHEDULED
+from carbonnode.vm.limits import MAX_CALL_DEPTH, MAX_CONTRACT_NAME, MAX_EVENTS, MAX_SCHEDULED
 from carbonnode.vm.linker import Entry, Linked, link
 from carbonnode.vm.methods import ContainerMethods, TextMethods
 from carbonnode.vm.operators import INTEGER_OPERATORS, Arithmetic, Charge, Helper
@@ -23,7 +23,7 @@ from carbonnode.vm.storage import LARGEST_64, SMALLEST_64, AddressRoom, check_tu
 from carbonnode.vm.values import Border, weight
 
 MAX_LINKED_SOURCE = 768 * 1024
-"""Bytes of source whose contracts stay linked from one run to the next; one byte of source is up to about 330 of memory (docs/adr/0022)."""
+"""Bytes of source whose contracts stay linked from one run to the next; one byte of source is up to about 330 of memory (docs/adr/0024)."""
 _LATEST_MS = 1 << 62
 
 
@@ -106,6 +106,7 @@ class Runtime:
                 if args:
                     raise ContractAbort(codes.ARGUMENTS)
                 return (None,)
+            self.charge(self.call_cost)
             self.check(linked.init, args)
             result = self.invoke(linked, linked.init, args, "")
             self.border.recorded(result)
@@ -120,6 +121,7 @@ class Runtime:
             linked = self.link(contract)
             if linked.migrate is None:
                 return (None,)
+            self.charge(self.call_cost)
             self.check(linked.migrate, (old_version,))
             return (self.invoke(linked, linked.migrate, (old_version,), ""),)
 
@@ -184,7 +186,9 @@ class Runtime:
 
     def enter(self, name: str, method: str, args: Sequence[Value], caller: str, *, view: bool = False) -> Value:
         """Call an exported method."""
-        contract = self.resolve(name)
+        self.charge(self.call_cost)
+        # A name that can't be one isn't looked up: the state would remember that it isn't there.
+        contract = self.resolve(name) if len(name) <= MAX_CONTRACT_NAME else None
         if contract is None:
             raise ContractAbort(codes.NO_CONTRACT)
         linked = self.linked.get(contract.key) or self.link(contract)
@@ -199,7 +203,6 @@ class Runtime:
 
     def check(self, entry: Entry, args: Sequence[Any]) -> None:
         """Check arguments from outside: types, limits, UTF-8."""
-        self.charge(self.call_cost)
         if len(args) != len(entry.checks):
             raise ContractAbort(codes.ARGUMENTS)
         for check, arg in zip(entry.checks, args, strict=True):
@@ -209,7 +212,6 @@ class Runtime:
 
     def check_inner(self, entry: Entry, args: Sequence[Any]) -> None:
         """Check arguments from another contract: types, and that nothing mutable is inside."""
-        self.charge(self.call_cost)
         if tuple(map(type, args)) != entry.kinds:
             raise ContractAbort(codes.ARGUMENTS)
         for index in entry.tuples:

@@ -45,7 +45,7 @@ _CACHED_BYTES: Final = 160
 _SLOTS: Final = _CACHED - 1
 """Keys with integers in them are remembered by slot, one key each: their hashes can be chosen, so that a dict would look through all of them."""
 MAX_ADDRESSES: Final = 65_536
-"""Addresses that all Maps of a machine remember together (docs/adr/0022)."""
+"""Addresses that all Maps of a machine remember together (docs/adr/0024)."""
 REPLACED_ITEMS, TESTED_ITEMS = 32, 8
 """Items of a tuple that lies there already which the price of a write, and of a test for presence, covers."""
 _encoded: Final = msgspec.msgpack.Encoder().encode
@@ -418,6 +418,21 @@ def make_var(info: StorageInfo, prefix: bytes, schedule: GasSchedule) -> dict[st
     return {f"_get_{info.name}": get, f"_getor_{info.name}": get_or, f"_put_{info.name}": put}
 
 
+def _joined(start: bytes, part: bytes, limit: int) -> bytes:
+    if len(start) + len(part) > limit:
+        raise ContractAbort(codes.LIMIT)
+    return start + part
+
+
+def _last_part(found: bytes, size: int, kind: type) -> Any:
+    """The part of a key behind its first `size` bytes. An earlier version may have had a `Var`, or keys of other parts, under this name."""
+    if len(found) > size:
+        part, end = decode_part(found, size)
+        if end == len(found) and type(part) is kind:
+            return part
+    raise ContractAbort(codes.TYPE)
+
+
 def make_order(info: StorageInfo, prefix: bytes) -> dict[str, Helper]:
     """`next` and `prev` of a Map: neighbours in the order of the last key part. Shared free variables: state_next, state_prev."""
     state_next: Callable[[bytes, bytes | None], bytes | None] = _unset
@@ -427,41 +442,28 @@ def make_order(info: StorageInfo, prefix: bytes) -> dict[str, Helper]:
     last, encode_last = kinds[-1], encoders[-1]
     limit = len(prefix) + MAX_KEY_BYTES
 
-    def joined(start: bytes, part: bytes) -> bytes:
-        if len(start) + len(part) > limit:
-            raise ContractAbort(codes.LIMIT)
-        return start + part
-
     def place(parts: tuple[Any, ...]) -> tuple[bytes, bytes | None]:
         start = prefix
         for part, kind, encode in zip(parts[:-1], kinds, encoders, strict=False):
             if type(part) is not kind:
                 raise ContractAbort(codes.TYPE)
-            start = joined(start, encode(part))
+            start = _joined(start, encode(part), limit)
         edge = parts[-1]
         if edge is None:
             return start, None
         if type(edge) is not last:
             raise ContractAbort(codes.TYPE)
-        return start, joined(start, encode_last(edge))
-
-    def last_part(found: bytes, size: int) -> Any:
-        # Earlier versions may have had a Var, or keys of other parts, under this name.
-        if len(found) > size:
-            part, end = decode_part(found, size)
-            if end == len(found) and type(part) is last:
-                return part
-        raise ContractAbort(codes.TYPE)
+        return start, _joined(start, encode_last(edge), limit)
 
     def following(*parts: Any) -> Any:
         start, after = place(parts)
         found = state_next(start, after)
-        return None if found is None else last_part(found, len(start))
+        return None if found is None else _last_part(found, len(start), last)
 
     def preceding(*parts: Any) -> Any:
         start, before = place(parts)
         found = state_prev(start, before)
-        return None if found is None else last_part(found, len(start))
+        return None if found is None else _last_part(found, len(start), last)
 
     return {f"_next_{info.name}": following, f"_prev_{info.name}": preceding}
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+import pytest
+
+from carbonnode.local.chain import LocalChain
 from carbonnode.vm.keys import storage_key
 from carbonnode.vm.outcome import Outcome
 
@@ -98,3 +101,24 @@ def test_a_text_with_zero_bytes_stays_out_of_its_neighbours_walk(run: Run) -> No
     body = 'p["a", 1] = 1\np["a\\x00", 2] = 2\np["a\\x00b", 3] = 3\n'
     body += 'return (p.next("a", None), p.next("a", 1), p.prev("a", None), p.next("a\\x00", None), p.next("a\\x00", 2))'
     assert run(body, top=top).values == ((1, None, 1, 2, None),)
+
+
+DROPPED = "@export\ndef go() -> int:\n    return 1\n"
+REDECLARED = {
+    "a Var became a Map": ("m = Var(int)\n", "m.set(5)", "m = Map(str, int)\n", "m.next(None)"),
+    "keys of one part became keys of two": ("m = Map(str, int)\n", 'm["a"] = 5', "m = Map(str, str, int)\n", 'm.next("a", None)'),
+    "keys of two parts became keys of one": ("m = Map(str, int, int)\n", 'm["a", 2] = 5', "m = Map(str, int)\n", "m.prev(None)"),
+    "texts became integers": ("m = Map(str, int)\n", 'm["a"] = 5', "m = Map(int, int)\n", "m.prev(None)"),
+    "values became tuples": ("m = Map(str, int)\n", 'm["a"] = 5', "m = Map(str, tuple)\n", 'm.get("a", ())'),
+}
+
+
+@pytest.mark.parametrize("name", REDECLARED)
+def test_a_name_that_was_dropped_and_comes_back_with_other_types_reads_as_a_failure(name: str) -> None:
+    before, write, after, read = REDECLARED[name]
+    chain = LocalChain()
+    chain.deploy("a", f"{before}@export\ndef go() -> int:\n    {write}\n    return 1\n")
+    assert chain.call("a", "go") == 1
+    chain.upgrade("a", DROPPED)
+    chain.upgrade("a", f"{after}@export\ndef go() -> int:\n    x = {read}\n    return 1\n")
+    assert chain.refusal("a", "go") == "vm.type"
