@@ -1,7 +1,7 @@
 """Certified blocks on their way to those who wait: clients that follow events, and calls that wait for transactions."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable
 
 from carbonnode.chain.event import Event
 from carbonnode.chain.service import EventRecord, ServiceRefusal
@@ -74,14 +74,17 @@ class Feed:
             return False
         return not self._closed
 
-    async def follow(self, entity: str, past: Iterable[BlockEvents], after: int) -> AsyncIterator[EventRecord]:
-        """Events of `past` blocks (all up to height `after`), then of every later block."""
+    async def follow(self, entity: str, past: Callable[[], AsyncIterator[BlockEvents]] | None = None) -> AsyncIterator[EventRecord]:
+        """Events of every block that is published from the first step of this iterator on; before them those of `past`, which it asks for then."""
         reader = _Reader()
         self._readers.add(reader)
+        after = -1
         try:
-            for block in past:
-                for record in block.visible_to(entity):
-                    yield record
+            if past is not None:
+                async for block in past():
+                    after = block.height
+                    for record in block.visible_to(entity):
+                        yield record
             while not self._closed:
                 await reader.wake.wait()
                 reader.wake.clear()

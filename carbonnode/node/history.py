@@ -1,7 +1,7 @@
 """Certified blocks as they are read back: statuses, events, proofs, block summaries. The last blocks stay decoded in memory."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 from carbonnode.chain.certificate import Certificate
@@ -17,6 +17,7 @@ from carbonnode.ledger.access import hears
 from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.node.feed import BlockEvents
 from carbonnode.node.pipeline import FinalBlock
+from carbonnode.node.turns import in_turns
 from carbonnode.storage.blocks import MAX_RECORD_BYTES, BlockStore, StoredBlock
 
 RECENT_BLOCKS = 128
@@ -157,9 +158,9 @@ class History:
             gas_used=outcome.gas_used,
         )
 
-    def events(self, first: int, last: int) -> list[BlockEvents]:
-        """Events of certified heights first..last."""
-        return [events_of(self.block(height)) for height in range(max(first, 0), min(last, self.height) + 1)]
+    def events(self, first: int, last: int) -> AsyncIterator[BlockEvents]:
+        """Events of certified heights first..last, in turns."""
+        return in_turns(events_of(self.block(height)) for height in range(max(first, 0), min(last, self.height) + 1))
 
     def proof(self, tx_id: bytes) -> TransactionProof:
         """The proof file's content. Refuses `not-found`."""

@@ -18,6 +18,7 @@ from carbonnode.ledger.access import hears
 from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.network import Channel, PeerIdentity
 from carbonnode.node.pipeline import FinalBlock
+from carbonnode.node.turns import in_turns
 from carbonnode.node.validator import ValidatorNode
 from carbonnode.node.wire import (
     AbiRequest,
@@ -42,6 +43,7 @@ from carbonnode.storage.blocks import StoredBlock
 BLOCKS_A_REQUEST = 200
 BYTES_A_REQUEST = 8 * 1024 * 1024
 MAX_SUBMIT = 2_000
+STATUSES_A_TURN = 64
 MAX_BEHIND = 50
 """Blocks that wait to be pushed; a user node that gets none of them fetches them later."""
 USER = frozenset({"user"})
@@ -159,7 +161,7 @@ class UserRelay:
         size = 0
         # Older blocks than this node has: others are asked for them.
         start = max(wanted.first, 0) if wanted.first >= history.first else history.height + 1
-        for height in range(start, min(wanted.first + min(wanted.count, BLOCKS_A_REQUEST), history.height + 1)):
+        async for height in in_turns(range(start, min(wanted.first + min(wanted.count, BLOCKS_A_REQUEST), history.height + 1))):
             stored, outcome = history.block(height)
             transactions = [Transaction.decode(raw) for raw in stored.transactions]
             organisations = await self._organisations(transactions)
@@ -195,7 +197,7 @@ class UserRelay:
 
     async def _statuses(self, _peer: PeerIdentity, payload: bytes) -> bytes:
         answers: list[StatusAnswer] = []
-        for tx_id in decode_payload(payload, Raws).items:
+        async for tx_id in in_turns(decode_payload(payload, Raws).items, STATUSES_A_TURN):
             place = self._node.history.place(tx_id)
             if place is None:
                 answers.append(StatusAnswer(tx_id, self._node.pool.status(tx_id), 0))
@@ -206,7 +208,7 @@ class UserRelay:
     async def _proofs(self, _peer: PeerIdentity, payload: bytes) -> bytes:
         """Proof files of transactions given as id + wire hash; b"" where the two don't belong together or the transaction isn't final."""
         proofs: list[bytes] = []
-        for item in decode_payload(payload, Raws).items:
+        async for item in in_turns(decode_payload(payload, Raws).items):
             tx_id, wire_hash = item[:32], item[32:]
             place = self._node.history.place(tx_id)
             if place is None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from carbonnode import __version__
 from carbonnode.chain.service import (
@@ -24,6 +25,8 @@ from carbonnode.chain.values import Value
 from carbonnode.errors import CarbonnodeError, RemoteError
 from carbonnode.ledger.results import ViewResult
 from carbonnode.network import Network
+from carbonnode.node.feed import BlockEvents
+from carbonnode.node.turns import in_turns
 from carbonnode.node.validator import ValidatorNode
 
 MAX_BLOCKS = 100
@@ -140,7 +143,7 @@ class ValidatorService:
         """Certified blocks."""
         history = self._node.history
         last = min(first + min(count, MAX_BLOCKS) - 1, history.height)
-        return [history.info(height) for height in range(max(first, 0), last + 1)]
+        return [info async for info in in_turns(history.info(height) for height in range(max(first, 0), last + 1))]
 
     async def submit(self, raw: Sequence[bytes]) -> Sequence[SubmitResult]:
         """Admit transactions."""
@@ -161,9 +164,7 @@ class ValidatorService:
         left = list(dict.fromkeys(tx_ids))
         while True:
             waiting: list[bytes] = []
-            for number, tx_id in enumerate(left):
-                if number % STATUSES_A_TURN == STATUSES_A_TURN - 1:
-                    await asyncio.sleep(0)  # a block of long ago takes a millisecond: consensus must not wait for a thousand of them
+            async for tx_id in in_turns(left, STATUSES_A_TURN):
                 status = self._status(tx_id, entity)
                 found[tx_id] = status
                 if status.status not in ("final", EXPIRED, UNKNOWN):
@@ -224,11 +225,14 @@ class ValidatorService:
     async def events(self, entity: str, first: int, last: int) -> Sequence[EventRecord]:
         """Events of certified heights."""
         last = min(last, first + MAX_EVENT_HEIGHTS - 1)
-        return [record for block in self._node.history.events(first, last) for record in block.visible_to(entity)]
+        return [record async for block in self._node.history.events(first, last) for record in block.visible_to(entity)]
 
     def subscribe(self, entity: str, first_height: int | None) -> AsyncIterator[EventRecord]:
         """Events from a height on, or from now."""
         history = self._node.history
-        after = history.height
-        past = [] if first_height is None else history.events(max(first_height, after - MAX_EVENT_HEIGHTS), after)
-        return self._node.feed.follow(entity, past, after)
+
+        def past(first: int) -> AsyncIterator[BlockEvents]:
+            height = history.height
+            return history.events(max(first, height - MAX_EVENT_HEIGHTS), height)
+
+        return self._node.feed.follow(entity, None if first_height is None else partial(past, first_height))

@@ -6,6 +6,7 @@ Blocks, events, own transactions and proofs come from what the node verified its
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from carbonnode import __version__
 from carbonnode.chain import values
@@ -42,6 +43,7 @@ from carbonnode.node.feed import BlockEvents
 from carbonnode.node.history import final_status
 from carbonnode.node.organisations import CONTRACT, VIEW
 from carbonnode.node.ports import Clock
+from carbonnode.node.turns import in_turns
 from carbonnode.node.user_node import UserNode
 from carbonnode.node.wire import AbiRequest, Names, Raws, RequestKind, StatusAnswers, SubmitAnswers, UserBlock, ViewRequest, decode_payload
 
@@ -235,7 +237,7 @@ class UserService:
 
     async def _statuses(self, tx_ids: list[bytes], entity: str, found: dict[bytes, TransactionStatus]) -> None:
         elsewhere: list[bytes] = []
-        for tx_id in tx_ids:
+        async for tx_id in in_turns(tx_ids):
             status = self._verified_status(tx_id, entity)
             if status is None:
                 elsewhere.append(tx_id)
@@ -333,21 +335,24 @@ class UserService:
 
     async def events(self, entity: str, first: int, last: int) -> Sequence[EventRecord]:
         """Events of verified blocks."""
-        return [record for block in self._past(first, min(last, first + MAX_EVENT_HEIGHTS - 1)) for record in block.visible_to(entity)]
+        last = min(last, first + MAX_EVENT_HEIGHTS - 1, self._node.store.height)
+        return [record async for block in self._past(first, last) for record in block.visible_to(entity)]
 
-    def _past(self, first: int, last: int) -> list[BlockEvents]:
-        found: list[BlockEvents] = []
-        for height in range(max(first, 0), min(last, self._node.store.height) + 1):
-            block = self._node.store.block(height)
-            events = tuple([(own.index, decode(own.event, Event)) for own in block.events])
-            found.append(BlockEvents(height, decode(block.header, Header).time_ms, events))
-        return found
+    def _past(self, first: int, last: int) -> AsyncIterator[BlockEvents]:
+        return in_turns(self._events_at(height) for height in range(max(first, 0), last + 1))
+
+    def _events_at(self, height: int) -> BlockEvents:
+        block = self._node.store.block(height)
+        return BlockEvents(height, decode(block.header, Header).time_ms, tuple([(own.index, decode(own.event, Event)) for own in block.events]))
 
     def subscribe(self, entity: str, first_height: int | None) -> AsyncIterator[EventRecord]:
         """Events from a height on, or from now."""
-        after = self._node.store.height
-        past = [] if first_height is None else self._past(max(first_height, after - MAX_EVENT_HEIGHTS), after)
-        return self._node.feed.follow(entity, past, after)
+        store = self._node.store
+
+        def past(first: int) -> AsyncIterator[BlockEvents]:
+            return self._past(max(first, store.height - MAX_EVENT_HEIGHTS), store.height)
+
+        return self._node.feed.follow(entity, None if first_height is None else partial(past, first_height))
 
 
 def _known(status: str) -> str:

@@ -1,6 +1,7 @@
 """Certified blocks reach those who follow, each once and in order; who is too slow is told, who waits at the end is let go."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -8,6 +9,7 @@ from carbonnode.chain.event import Event
 from carbonnode.chain.service import ServiceRefusal
 from carbonnode.node import feed as module
 from carbonnode.node.feed import BlockEvents, Feed
+from carbonnode.node.turns import in_turns
 
 pytestmark = pytest.mark.asyncio
 
@@ -17,12 +19,16 @@ def block(height: int) -> BlockEvents:
     return BlockEvents(height, height * 1_000, tuple(enumerate(events)))
 
 
+def past(*heights: int) -> Callable[[], AsyncIterator[BlockEvents]]:
+    return lambda: in_turns([block(height) for height in heights])
+
+
 async def test_past_and_present_join_without_gap_or_repeat() -> None:
     feed = Feed()
     seen: list[tuple[int, str]] = []
 
     async def read() -> None:
-        async for record in feed.follow("ORIGIN", [block(1), block(2)], 2):
+        async for record in feed.follow("ORIGIN", past(1, 2)):
             seen.append((record.height, record.event.name))  # noqa: PERF401 - the test looks at the list while it grows
 
     reader = asyncio.create_task(read())
@@ -42,7 +48,7 @@ async def test_past_and_present_join_without_gap_or_repeat() -> None:
 
 async def test_anonymous_readers_get_the_public_feed_only() -> None:
     feed = Feed()
-    stream = feed.follow("", [block(1)], 1)
+    stream = feed.follow("", past(1))
     assert [(await anext(stream)).event.name] == ["Public"]
     await stream.aclose()  # type: ignore[attr-defined]  # an async generator
 
@@ -50,7 +56,7 @@ async def test_anonymous_readers_get_the_public_feed_only() -> None:
 async def test_a_reader_that_falls_behind_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_BUFFERED_BLOCKS", 2)
     feed = Feed()
-    stream = feed.follow("", [block(1)], 1)
+    stream = feed.follow("", past(1))
     await anext(stream)
     for height in range(2, 6):
         feed.publish(block(height))
