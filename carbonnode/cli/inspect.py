@@ -94,7 +94,7 @@ def findings(info: "NodeInfo", now_ms: int) -> list[dict[str, Any]]:
         {"check": "blocks", "ok": age_ms < STALE_MS, "detail": f"height {info.height}, {age_ms} ms old", "do": "look whether a quorum of validators runs"},
         {"check": "links", "ok": not down, "detail": links, "do": "start these nodes, or check the network"},
         {"check": "sync", "ok": not info.syncing, "detail": "catching up" if info.syncing else "follows the chain", "do": "wait; it comes back by itself"},
-        {"check": "evidence", "ok": info.evidence == 0, "detail": f"{info.evidence} proven faults", "do": "see logs/node.log; call the validator's operator"},
+        {"check": "evidence", "ok": info.evidence == 0, "detail": f"{info.evidence} proven faults", "do": "verify the proofs below; call the operator"},
         {"check": "warnings", "ok": not info.warnings, "detail": "; ".join(info.warnings) or "none", "do": "do what they say"},
         {"check": "confinement", "ok": True, "detail": "; ".join(info.confinement) or "no executor", "do": _about(info.confinement)},
     ]

@@ -87,6 +87,16 @@ def epoch_config(epoch: NextEpoch) -> EpochConfig:
     return EpochConfig(epoch.number, max(epoch.first_height, 1), validators, epoch.parameters)
 
 
+def decided(upcoming: EpochConfig | None, height: int, current: EpochConfig) -> EpochConfig | None:
+    """The epoch that waits, once nothing can change it any more: a window before its start. Nothing at or above that start can be in flight before.
+
+    The window is that of the epoch in force at `height` (the ledger's rule), not of the one that waits: a vote may change it.
+    """
+    if upcoming is None or upcoming.first_height - height > current.parameters.window:
+        return None
+    return upcoming
+
+
 class Driver:
     """Wire it with `attach` before `start`: its partners call back into it."""
 
@@ -232,10 +242,8 @@ class Driver:
         """The executor's answer."""
         height = outcome.header.height
         following = outcome.next_epoch
-        # The ledger may still change a waiting epoch until a window before its start; nothing at or above that start can be in flight by then.
-        fixed = following is not None and following.first_height - height <= self.epoch.parameters.window
-        decided = epoch_config(following) if following is not None and fixed else None
-        self.put(ev.Executed(now_ms=self.now, height=height, header_hash=outcome.header_hash, next_epoch=decided))
+        upcoming = decided(None if following is None else epoch_config(following), height, self.epoch)
+        self.put(ev.Executed(now_ms=self.now, height=height, header_hash=outcome.header_hash, next_epoch=upcoming))
 
     def job_due(self) -> None:
         """A scheduled call is due: a block is wanted though no transaction may wait."""

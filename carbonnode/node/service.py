@@ -35,6 +35,8 @@ MAX_BATCH = 2_000
 MAX_WAIT_MS = 60_000
 MAX_VIEWS_WAITING = 64
 STATUSES_A_TURN = 16
+FAULTS_NAMED = 20
+"""Proofs of validators' faults that the status names."""
 STALE_MS = 15_000
 """Without a certified block for this long a node isn't ready: an idle network makes one every few seconds."""
 
@@ -85,15 +87,19 @@ class ValidatorService:
             primary=driver.primary_name,
             syncing=node.syncer.active,
             mempool=len(node.pool),
-            evidence=len(node.evidence_seen),
+            evidence=len(node.faults),
             oldest_height=max(node.stores.blocks.base, history.height - parameters.undo_blocks),
             validity_blocks=parameters.validity_blocks,
             max_transaction_gas=parameters.max_transaction_gas,
             test_clock=around.genesis.test_clock,
             peers=self._peers(),
-            warnings=tuple(around.alarms) + (("abstaining: votes were lost",) if view.abstaining else ()),
+            warnings=(*around.alarms, *self._standing_warnings(abstaining=view.abstaining)),
             confinement=node.executor.confinement,
         )
+
+    def _standing_warnings(self, *, abstaining: bool) -> list[str]:
+        proven = [f"evidence: a validator signed two different votes: {path}" for path in self._node.faults.files[:FAULTS_NAMED]]
+        return [*(["abstaining: votes were lost"] if abstaining else []), *proven]
 
     def _peers(self) -> tuple[PeerStatus, ...]:
         roles = {v.name: v.role for v in self._node.driver.epoch.validators.validators}

@@ -27,7 +27,8 @@ from carbonnode.node.arrivals import ArrivalLog
 from carbonnode.node.bodies import BodyStore
 from carbonnode.node.changes import ChangeFile
 from carbonnode.node.config import NodeConfig
-from carbonnode.node.driver import Driver, Recorder, epoch_config
+from carbonnode.node.driver import Driver, Recorder, decided, epoch_config
+from carbonnode.node.fault_store import FaultStore
 from carbonnode.node.feed import Feed
 from carbonnode.node.history import Block, History, events_of
 from carbonnode.node.intake import Intake
@@ -117,7 +118,7 @@ class ValidatorNode:
         self.journal = GroupCommit(stores.journal)
         self.peering = Peering(self, self.blame, around.log)
         self.tips: dict[str, int] = {}
-        self.evidence_seen: list[Evidence] = []
+        self.faults = FaultStore(stores.directory / "evidence", around.genesis.chain_id)
         self.upcoming: EpochConfig | None = None
         self.tip_epoch: EpochConfig
         self.membership: Membership | None = None
@@ -151,7 +152,8 @@ class ValidatorNode:
             epoch, upcoming = epoch_config(upcoming), None
         self.changes.complete(blocks, epoch.validators)
         self.history.validator_changes = self.changes.changes
-        self.upcoming = self._fixed(None if upcoming is None else epoch_config(upcoming), blocks.height)
+        self.faults.set_changed(epoch.epoch, self.changes.changes)
+        self.upcoming = decided(None if upcoming is None else epoch_config(upcoming), blocks.height, epoch)
         self.pool = Mempool(around.config.mempool, epoch.parameters, self.chain_id, self.history.executed, self.history.executed_lately)
         self.pool.height = blocks.height
         self.admission = Admission(self.pool, self.threads, around.config.mempool.verify_chunk, self._admitted)
@@ -416,8 +418,9 @@ class ValidatorNode:
     def evidence(self, evidence: Evidence) -> None:
         """`driver.Observer`"""
         self.around.metrics.evidence.inc()
-        self.evidence_seen.append(evidence)
-        self.around.log.error("evidence", kind=evidence.kind, height=evidence.height, signer=evidence.signer)
+        path = self.faults.add(evidence, self.changes.changes)
+        proof = "" if path is None else str(path)
+        self.around.log.error("evidence", kind=evidence.kind, height=evidence.height, view=evidence.view, signer=evidence.signer, proof=proof)
 
     def sync_wanted(self, height: int) -> None:
         """`driver.Observer`"""
@@ -467,7 +470,7 @@ class ValidatorNode:
     def _watch_epoch(self, block: FinalBlock) -> None:
         outcome = block.outcome
         if outcome.next_epoch is not None:
-            self.upcoming = self._fixed(epoch_config(outcome.next_epoch), outcome.header.height)
+            self.upcoming = decided(epoch_config(outcome.next_epoch), outcome.header.height, self.tip_epoch)
             if self.membership is not None:
                 self.membership.decided(self.upcoming)
         if self.upcoming is not None and self.upcoming.first_height <= block.height + 1:
@@ -476,11 +479,7 @@ class ValidatorNode:
         if header.next_validators_hash != header.validators_hash and self.upcoming is not None:
             self.changes.add(block.stored, self.upcoming.validators.validators)
             self.history.validator_changes = self.changes.changes
-
-    def _fixed(self, upcoming: EpochConfig | None, height: int) -> EpochConfig | None:
-        if upcoming is None or upcoming.first_height - height > upcoming.parameters.window:
-            return None
-        return upcoming
+            self.faults.set_changed(self.upcoming.epoch, self.changes.changes)
 
     def _watch_jobs(self, outcome: ExecutedBlock) -> None:
         """Ask for a block when the first scheduled call is due, even if no transaction waits."""
@@ -517,7 +516,7 @@ class ValidatorNode:
     def rebase(self, epoch: EpochConfig, following: EpochConfig | None) -> None:
         """The stores stand on another state now: `epoch` holds from the next height on, `following` is decided."""
         self.tip_epoch = epoch
-        self.upcoming = self._fixed(following, self.stores.blocks.height)
+        self.upcoming = decided(following, self.stores.blocks.height, epoch)
 
     async def synced(self, height: int, header_hash: bytes, certificate: Certificate | None) -> None:
         """`sync.SyncHost`"""
@@ -526,7 +525,7 @@ class ValidatorNode:
         following = None if upcoming is None else epoch_config(upcoming)
         if following is not None and following.first_height <= height + 1:
             epoch, following = following, None
-        self.upcoming = self._fixed(following, height)
+        self.upcoming = decided(following, height, epoch)
         self.around.log.info("synced", height=height)
         self.skips.settle(height)
         driver = self.driver

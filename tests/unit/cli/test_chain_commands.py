@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from carbonnode.chain.fault_proof import FaultProof
 from carbonnode.chain.signing import KeySigner
 from carbonnode.cli.main import run
+from carbonnode.consensus.messages import prepare_bytes
+from tests.unit.node.chain_kit import SIGNERS, make_genesis
 
 OWNER = KeySigner(b"\x42" * 32)
 DEPOSIT = ("tx", "call", "cash", "deposit", "--arg", "entity=ST-001", "--arg", "amount_fen=5", "--arg", "ref=r", "--from", "st-001")
@@ -153,3 +156,17 @@ def test_a_wrong_or_missing_passphrase_is_said(command: Command, tmp_path: Path,
 def test_no_command_takes_a_passphrase_or_a_key() -> None:
     for argv in (["wallet", "new", "x", "--passphrase", "y"], ["tx", "call", "a", "b", "--from", "x", "--key", "y"]):
         assert run(argv) == 2
+
+
+def test_a_validators_fault_is_verified_offline(command: Command, tmp_path: Path) -> None:
+    genesis = make_genesis()
+    path, trusted = tmp_path / "fault.json", tmp_path / "genesis.json"
+    trusted.write_bytes(genesis.to_json())
+    votes = [(digest, SIGNERS[0].sign(prepare_bytes(genesis.chain_id, 0, 2, 7, digest))) for digest in (b"a" * 32, b"b" * 32)]
+    path.write_bytes(FaultProof(1, genesis.chain_id, "prepare", 0, 2, 7, 0, *votes[0], *votes[1], ()).to_json())
+    status, verified, _ = command("verify", str(path), "--genesis", str(trusted))
+    assert (status, verified["verified"], verified["validator"], verified["height"]) == (0, True, "super-1", 7)
+    path.write_bytes(FaultProof(1, genesis.chain_id, "prepare", 0, 3, 7, 0, *votes[0], *votes[1], ()).to_json())
+    status, refused, errors = command("verify", str(path), "--genesis", str(trusted))
+    assert (status, refused["verified"], refused["code"]) == (1, False, "signature")
+    assert "doesn't hold" in errors

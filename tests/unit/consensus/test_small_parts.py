@@ -2,8 +2,9 @@
 
 import pytest
 
+from carbonnode.chain.fault_proof import KINDS, FaultProof, _signed_bytes
 from carbonnode.consensus import actions as act
-from carbonnode.consensus.evidence import COMMIT, Evidence, equivocation, verify_evidence
+from carbonnode.consensus.evidence import CHECKPOINT, COMMIT, PRE_PREPARE, PREPARE, Evidence, equivocation, verify_evidence
 from carbonnode.consensus.journal import (
     Abstaining,
     Diverged,
@@ -18,7 +19,7 @@ from carbonnode.consensus.journal import (
     decode_record,
     encode_record,
 )
-from carbonnode.consensus.messages import Suspect, commit_bytes
+from carbonnode.consensus.messages import Suspect, commit_bytes, pre_prepare_bytes, prepare_bytes
 from carbonnode.consensus.outbox import Outbox
 from carbonnode.consensus.pacing import Pacing
 from carbonnode.consensus.requests import Requests
@@ -239,3 +240,13 @@ def test_every_record_survives_the_disk(lab: Lab) -> None:
 def test_an_unreadable_record_names_the_remedy() -> None:
     with pytest.raises(StorageError, match="verify-store"):
         decode_record(b"\x92\x63\x00")
+
+
+# ---- proofs of faults
+
+
+def test_a_fault_proof_reads_what_consensus_signs(lab: Lab) -> None:
+    for kind, sign in ((PRE_PREPARE, pre_prepare_bytes), (PREPARE, prepare_bytes), (COMMIT, commit_bytes)):
+        proof = FaultProof(1, lab.chain_id, kind, 1, 2, 3, 0, b"a" * 32, b"", b"b" * 32, b"", ())
+        assert _signed_bytes(proof, b"a" * 32) == sign(lab.chain_id, 1, 2, 3, b"a" * 32)
+    assert set(KINDS) == {PRE_PREPARE, PREPARE, COMMIT, CHECKPOINT}

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from carbonnode.chain.batch import Batch
-from carbonnode.chain.certificate import Certificate
+from carbonnode.chain.certificate import Certificate, verify_certificate
 from carbonnode.chain.codec import decode, encode
 from carbonnode.chain.genesis import Parameters
 from carbonnode.chain.header import Header
@@ -232,6 +232,10 @@ async def test_a_sync_takes_only_what_verifies() -> None:
     assert await asyncio.wait_for(host.done, 20) == 70
     assert node.blocks.tip_hash == chain.blocks.tip_hash
     assert set(host.blamed) == {"junk", "weak", "other batch", "no transactions", "other transactions", "skips"}
+    for height in range(1, 71):
+        certificate = node.blocks.certificate(height)
+        assert certificate is not None
+        verify_certificate(certificate, chain.genesis.validators, chain.genesis.chain_id)
     assert node.faults == []
     # Work goes on where the sync ended.
     final = chain.grow(chain.note())
