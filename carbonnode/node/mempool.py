@@ -314,6 +314,10 @@ class Mempool:
                 self._forget(entry, expired=False)
                 continue
             self._free[entry.lane] += 1
+            if entry.valid_until <= self.height:
+                # Its time ran out while the proposal waited: no block can hold it any more, and no primary is to blame for leaving it out.
+                self._forget(entry, expired=True)
+                continue
             if not entry.queued:
                 entry.queued = True
                 self._lanes[entry.lane].appendleft(entry)
@@ -331,12 +335,13 @@ class Mempool:
 
     def settle(self, height: int, batch_hashes: Iterable[bytes], executed_ids: Iterable[bytes]) -> None:
         """The block of `height` is certified and stored: its transactions leave, and what can't be valid any more expires."""
-        entries = self._entries
+        entries, executed = self._entries, tuple(executed_ids)
         for wire_hash in batch_hashes:
             entry = entries.get(wire_hash)
             if entry is not None:
-                self._forget(entry, expired=False)
-        for tx_id in executed_ids:
+                # The ledger drops what a batch brings too late: it was ordered, and expired all the same.
+                self._forget(entry, expired=entry.admitted and entry.valid_until < height and entry.id not in executed)
+        for tx_id in executed:
             twin = self._by_id.get(tx_id)
             if twin is not None:
                 # The same body under another signature: it can't execute a second time.

@@ -125,6 +125,38 @@ def test_a_proposal_of_another_sets_its_transactions_aside(make_pool: MakePool, 
     assert set(pool.build(2, 0).wire_hashes) == {mine.wire_hash, foreign.wire_hash}
 
 
+def test_what_expired_while_its_proposal_waited_leaves_when_the_proposal_falls(make_pool: MakePool, make_tx: MakeTransaction) -> None:
+    pool = make_pool()
+    late, good = make_tx(valid_until=3), make_tx(valid_until=9)
+    for tx in (late, good):
+        pool.add(tx)
+    pool.build(2, 0)
+    for height in (1, 3):  # height 2 was decided by a sync: its proposal still stands here
+        pool.settle(height, [], [])
+    assert pool.status(late.id) == "ordered"
+    pool.release(2)
+    assert pool.status(late.id) == "expired"
+    assert pool.take_dropped() == (late.wire_hash,), "nobody is to blame for leaving it out"
+    assert (len(pool), pool.waiting) == (1, 1)
+    assert pool.build(4, 0).wire_hashes == (good.wire_hash,)
+
+
+def test_what_a_batch_brought_too_late_has_expired(make_pool: MakePool, make_tx: MakeTransaction) -> None:
+    pool = make_pool()
+    late, last, done = make_tx(valid_until=4), make_tx(valid_until=5), make_tx(valid_until=4)
+    for tx in (late, last, done):
+        pool.add(tx)
+    batch = pool.build(5, 0, 3)
+    assert batch.wire_hashes == (last.wire_hash,), "a primary proposes nothing that is late already"
+    pool = make_pool()
+    for tx in (late, last, done):
+        pool.add(tx)
+    batch = pool.build(3, 0)
+    # A NEW-VIEW may name a batch again, at its height; what is certified there says what ran.
+    pool.settle(5, batch.wire_hashes, [last.id, done.id])
+    assert [pool.status(tx.id) for tx in (late, last, done)] == ["expired", "unknown", "unknown"]
+
+
 def test_what_only_a_proposal_may_carry_never_waits(make_pool: MakePool, make_tx: MakeTransaction) -> None:
     pool = make_pool()
     late, hungry = make_tx(valid_until=0), make_tx(gas=Parameters().max_transaction_gas + 1)
