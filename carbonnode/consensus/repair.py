@@ -111,7 +111,7 @@ def _watch_abstainers(core: Core, status: Status, sender: int) -> None:
     members, count = len(core.epoch.validators), len(core.abstainers) + core.abstaining
     if count > members - core.quorum:
         detail = f"{count} of {members} validators lost their votes and abstain: no block can be certified any more"
-        core.alarm("no-quorum", core.stable, f"{detail}; bring back the journals of {count - members + core.quorum} of them from backups")
+        core.alarm("no-quorum", core.stable, f"{detail}; bring back the journals of {count - members + core.quorum} of them from their old disks")
 
 
 def _send_certificates(core: Core, status: Status, sender: int) -> None:

@@ -135,6 +135,10 @@ class Replica:
         """A validator's index in the epoch this replica is in, by its name: what `Received.sender` means."""
         return self._core.epoch.validators.index_of_name(name)
 
+    def header_votes(self, height: int) -> dict[int, bytes]:
+        """The header hash that each validator, by index, voted for at a height above the stable checkpoint, as far as known here."""
+        return {signer: header_hash for signer, (header_hash, _) in self._core.checkpoints.get(height, {}).items()}
+
     @property
     def stable(self) -> int:
         """The height of the stable checkpoint: the low water mark."""

@@ -4,7 +4,7 @@ Nothing here is kept on disk: a node that starts again finds the same death and 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from carbonnode.chain.batch import SkipOrder
 from carbonnode.chain.codec import encode
@@ -35,6 +35,7 @@ class SkipDesk:
         self._votes: dict[tuple[int, int, bytes], dict[int, bytes]] = {}
         self._own: dict[tuple[int, int, bytes], SkipVote] = {}
         self._orders: dict[int, dict[bytes, SkipOrder]] = {}
+        self._stalemates: set[int] = set()
         self._changed = asyncio.Event()
 
     def died(self, height: int, tx_id: bytes, how: str) -> None:
@@ -77,6 +78,28 @@ class SkipDesk:
         self._alarm("skip-order", f"a quorum of validators orders to skip {vote.tx_id.hex()} in block {vote.height}: it is answered with ABORTED_BY_QUORUM")
         self._changed.set()
 
+    def watch(self, header_votes: Callable[[int], Mapping[int, bytes]]) -> None:
+        """Say so, once a height, when too many die of a transaction and too many don't: then no header of that block can be certified, and nothing here helps.
+
+        `header_votes(height)`: the header hash by signer's index that each validator voted for (`Replica.header_votes`).
+        """
+        epoch, validators = self._members()
+        for (at, height, tx_id), votes in self._votes.items():
+            if at != epoch or height in self._stalemates or len(votes) >= validators.quorum:
+                continue
+            made = header_votes(height)
+            dying = [signer for signer in sorted(votes) if signer not in made]
+            if min(len(dying), len(made)) <= len(validators) - validators.quorum:
+                continue
+            self._stalemates.add(height)
+            names = ", ".join(validators[signer].name for signer in dying)
+            self._alarm(
+                "no-certificate",
+                f"block {height} can't be certified: the executors of {len(dying)} of {len(validators)} validators ({names}) die of {tx_id.hex()}, "
+                f"{len(made)} executed it, and {validators.quorum} must agree. What they die of depends on the machine: give them the memory "
+                "(executor.memory_mb), Python and release of the others. They keep trying, and the chain goes on by itself once enough come through; don't roll the others back",
+            )
+
     def orders(self, height: int) -> tuple[SkipOrder, ...]:
         """What a quorum orders to skip at a height."""
         return tuple(self._orders.get(height, {}).values())
@@ -91,6 +114,7 @@ class SkipDesk:
         self._height = max(self._height, height)
         self._votes = {key: votes for key, votes in self._votes.items() if key[1] > height}
         self._own = {key: vote for key, vote in self._own.items() if key[1] > height}
+        self._stalemates = {at for at in self._stalemates if at > height}
         self._orders = {at: orders for at, orders in self._orders.items() if at > height}
 
     async def changed(self, timeout_s: float) -> None:

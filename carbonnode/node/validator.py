@@ -274,6 +274,7 @@ class ValidatorNode:
             await asyncio.sleep(TICK_S)
             self.sender.broadcast(Channel.BULK, self._tip_frame(), {*self.driver.others, *self._followers})
             self.skips.repeat()
+            self.skips.watch(self.replica.header_votes)
             late = self.pool.waiting_longer(RELAY_MOST)
             primary = self.driver.primary_name
             if primary != self.around.config.node.name:

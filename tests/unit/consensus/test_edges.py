@@ -28,7 +28,7 @@ def test_a_network_whose_validators_lost_their_votes_says_so(lab: Lab) -> None:
     alarms = [a for a in of(out, act.Alarm) if isinstance(a, act.Alarm)]
     assert [a.code for a in alarms] == ["no-quorum"]
     assert "2 of 4 validators lost their votes" in alarms[0].detail
-    assert "1 of them from backups" in alarms[0].detail
+    assert "1 of them from their old disks" in alarms[0].detail
     assert not of(driven.receive(status(abstaining=True), sender=3), act.Alarm), "once for a height"
 
 

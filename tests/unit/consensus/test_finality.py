@@ -261,6 +261,17 @@ def test_after_a_sync_in_vain_patience_with_the_executor_begins_anew(lab: Lab) -
     assert of(replica.wait(2_000), act.RequestSync)
 
 
+def test_who_voted_for_which_header_is_told_until_the_height_is_final(lab: Lab) -> None:
+    replica = lab.replica()
+    digest = replica.order(lab, 1, lab.batch("a"))
+    own = header_hash(1, digest)
+    replica.receive(lab.checkpoint(2, 1, b"h" * 32))
+    assert replica.replica.header_votes(1) == {1: own, 2: b"h" * 32}
+    assert replica.replica.header_votes(2) == {}
+    replica.receive(lab.checkpoint(0, 1, own), lab.checkpoint(3, 1, own))
+    assert replica.replica.header_votes(1) == {}
+
+
 def test_an_observer_follows_without_a_vote(lab: Lab) -> None:
     observer = lab.replica(5)
     batch = lab.batch("a")

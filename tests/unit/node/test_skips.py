@@ -113,6 +113,42 @@ def test_who_does_not_vote_waits_for_those_who_do() -> None:
     assert [order.tx_id for order in town.desk.orders(5)] == [TX]
 
 
+def test_too_many_that_die_and_too_many_that_dont_are_told_to_the_operator_once() -> None:
+    town = Town()
+    said: list[str] = []
+    town.desk._alarm = lambda code, detail: said.append(f"{code}: {detail}")
+    made = {2: b"h" * 32}
+    town.desk.receive(vote(0))
+    town.desk.receive(vote(1))
+    town.desk.watch({5: made}.get)  # type: ignore[arg-type]  # 5 is the only height
+    assert said == [], "a quorum may still come together"
+    made[3] = b"h" * 32
+    town.desk.watch(lambda height: made if height == 5 else {})
+    (alarm,) = said
+    names = ", ".join(GENESIS.validators[index].name for index in (0, 1))
+    assert alarm.startswith("no-certificate: block 5 can't be certified: ")
+    assert f"2 of 4 validators ({names}) die of {TX.hex()}, 2 executed it, and 3 must agree" in alarm
+    assert "executor.memory_mb" in alarm
+    assert "goes on by itself" in alarm
+    town.desk.watch(lambda _: made)
+    assert len(said) == 1
+    town.desk.settle(5)
+    assert not town.desk._stalemates
+
+
+def test_a_quorum_that_orders_the_skip_is_no_stalemate_and_who_came_through_doesnt_die() -> None:
+    town = Town()
+    for number in range(3):
+        town.desk.receive(vote(number))
+    town.desk.watch(lambda _: {2: b"h" * 32, 3: b"h" * 32})
+    assert town.alarms == ["skip-order"]
+    town = Town()
+    town.desk.receive(vote(0))
+    town.desk.receive(vote(1))
+    town.desk.watch(lambda _: dict.fromkeys((1, 2, 3), b"h" * 32))
+    assert town.alarms == []
+
+
 class DeadlyExecutor(LocalExecutor):
     """Dies of one transaction as long as it isn't skipped."""
 
