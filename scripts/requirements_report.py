@@ -2,7 +2,8 @@
 
     python scripts/requirements_report.py [--open] [--json]
 
-Reads `tests/requirements.toml` (clause id, title, tests as `path::name`). Exit status 1 if a named test doesn't exist.
+Reads `tests/requirements.toml` (clause id, title, tests as `path::name`; `missing`: which part of the check no test shows). Exit status 1 if a
+named test doesn't exist.
 """
 
 import argparse
@@ -21,6 +22,13 @@ def load() -> dict[str, dict[str, Any]]:
     """Clause id -> its row."""
     rows: dict[str, dict[str, Any]] = tomllib.loads(REGISTER.read_text("utf-8"))["requirement"]
     return rows
+
+
+def sorted_out(rows: dict[str, dict[str, Any]]) -> tuple[list[str], list[str], list[str]]:
+    """Clauses whose check tests show as a whole, in part, not at all."""
+    whole = [clause for clause, row in rows.items() if row["tests"] and not row.get("missing")]
+    partly = [clause for clause, row in rows.items() if row["tests"] and row.get("missing")]
+    return whole, partly, [clause for clause, row in rows.items() if not row["tests"]]
 
 
 def missing_tests(rows: dict[str, dict[str, Any]]) -> list[str]:
@@ -46,18 +54,18 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     rows, wrong = load(), missing_tests(load())
-    covered = [clause for clause, row in rows.items() if row["tests"]]
+    whole, partly, missing = sorted_out(rows)
     if arguments.json:
-        print(json.dumps({"requirements": len(rows), "covered": len(covered), "open": [c for c in rows if c not in covered], "missing_tests": wrong}))
+        print(json.dumps({"requirements": len(rows), "covered": len(whole), "partly": partly, "open": missing, "missing_tests": wrong}))
     else:
         for clause, row in rows.items():
-            if not row["tests"] or not arguments.open:
+            if clause not in whole or not arguments.open:
                 print(f"{clause:<22} {row['title']}")
                 for test in row["tests"]:
                     print(f"{'':<22}   {test}")
-                if not row["tests"]:
-                    print(f"{'':<22}   OPEN")
-        print(f"\n{len(covered)} of {len(rows)} requirements have a test; {len(rows) - len(covered)} are open")
+                if clause not in whole:
+                    print(f"{'':<22}   {'IN PART; not shown: ' + row['missing'] if row['tests'] else 'OPEN'}")
+        print(f"\nof {len(rows)} requirements {len(whole)} are covered by tests, {len(partly)} in part, {len(missing)} are open")
     for line in wrong:
         print(f"names a test that doesn't exist: {line}", file=sys.stderr)
     return 1 if wrong else 0

@@ -84,6 +84,8 @@ def list_(state: str | None, last: int, node: str | None, output: Output) -> int
 def show_(number: int, node: str | None, output: Output) -> int:
     """A proposal: what it changes, who proposed it and why, who voted how, what the ledger says of it.
 
+    Of a rule's number it shows the proposed `value` and the one that is `in_force`.
+
     \b
     Example:
       carbonnode govern show 3
@@ -94,6 +96,10 @@ def show_(number: int, node: str | None, output: Output) -> int:
         document["details"] = (await client.query("rules", "proposal_details", number)).value
         votes = (await client.query("rules", "proposal_votes", number)).value
         document["votes"] = [{"entity": entity, "accept": accept} for entity, accept in votes]
+        if document["kind"] == "number":
+            answer = await client.query("rules", "number", document["subject"], document["key"])
+            # What is in force now: beside "value" it is the change, until that takes effect.
+            document["in_force"] = answer.value if answer.outcome == "OK" else None
         return document
 
     document = with_client(node, work)

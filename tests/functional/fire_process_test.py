@@ -3,13 +3,16 @@
 Bounded here; `make fire` stops processes for minutes and draws 200 crash points (`fire_long_test.py`).
 """
 
+import json
 import random
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
+from carbonnode.cli.main import run
 from carbonnode.node.clock import OFFSET_VARIABLE
 from tests.functional.fire_kit import burning, grows, others, primary, view
 from tests.functional.fire_load import Payer
@@ -52,6 +55,34 @@ def test_all_stopped_at_once_go_on_where_they_stood(fire: Payer) -> None:
     for node in net.validators:
         node.resume()
     grows(net, net.validators)
+    fire.settle()
+
+
+def missed_links(node: NodeHandle, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `carbonnode doctor` says is wrong with a node's links; nothing if they are well."""
+    capsys.readouterr()
+    status = run(["doctor", "--node", node.url, "--json"])
+    (row,) = [row for row in json.loads(capsys.readouterr().out)["checks"] if row["check"] == "links"]
+    assert status == 1 or row["ok"]
+    return "" if row["ok"] else str(row["detail"])
+
+
+def links_are_well(node: NodeHandle, capsys: pytest.CaptureFixture[str]) -> bool:
+    return not missed_links(node, capsys)
+
+
+def test_a_rolling_restart_costs_no_payment_and_each_gap_is_told_and_clears(fire: Payer, capsys: pytest.CaptureFixture[str]) -> None:
+    """All validators restarted one after the other under load; `doctor` on a neighbour fails within a minute, and is well again by itself."""
+    net = fire.net
+    for node in net.validators:
+        neighbour = others(net, node)[0]
+        assert node.kill(signal.SIGTERM) == 0
+        missed = net.wait(f"{neighbour.name} to miss {node.name}", partial(missed_links, neighbour, capsys), 60.0)
+        assert node.name in missed
+        node.start()
+        net.wait(f"{node.name} to answer", node.answers)
+        grows(net, net.validators, 1)
+        net.wait(f"{neighbour.name} to be well again", partial(links_are_well, neighbour, capsys), 60.0)
     fire.settle()
 
 

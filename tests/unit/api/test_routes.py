@@ -294,6 +294,17 @@ def test_openapi_is_3_1_and_names_every_route(http: TestClient[Litestar]) -> Non
         assert reference.rsplit("/", 1)[1] in schema["components"]["schemas"]
 
 
+def test_nothing_is_deleted_or_replaced_by_any_route(http: TestClient[Litestar]) -> None:
+    """What is on the chain can only be read, or added to: no route has another method than GET and POST, and POST adds or asks."""
+    paths = http.get("/openapi.json").json()["paths"]
+    assert {method for path in paths.values() for method in path} == {"get", "post"}
+    for path in paths:
+        for method in ("DELETE", "PUT", "PATCH"):
+            assert http.request(method, path.replace("{height}", "1")).status_code == 405, path
+    posts = {path for path, methods in paths.items() if "post" in methods}
+    assert posts == {"/v1/transactions", "/v1/transactions/batch", "/v1/transactions/status", "/v1/contracts/{name}/{view}"}
+
+
 def references(part: Any) -> Iterator[str]:
     if isinstance(part, dict):
         for key, value in part.items():

@@ -60,6 +60,16 @@ def test_a_proposal_is_made_listed_and_shown(command: Callable[..., Any]) -> Non
     assert "there is no proposal 99" in command("govern", "show", "99", expected=1)
 
 
+def test_a_changed_rule_is_shown_beside_what_is_in_force(command: Callable[..., Any]) -> None:
+    """5 % proposed where 10 % is in force: the difference is seen before anybody votes."""
+    words = ("--kind", "number", "--subject", "demo-nger", "--key", "listing_limit_bp", "--value", "500", "--note", "a calmer market")
+    command("govern", "propose", *words, "--from", "authority", "--wait")
+    number = command("govern", "list", "--last", "1")[0]["proposal"]
+    shown = command("govern", "show", str(number))
+    assert (shown["subject"], shown["key"], shown["in_force"], shown["value"]) == ("demo-nger", "listing_limit_bp", 1000, 500)
+    assert (shown["proposer"], shown["state"]) == ("AUTHORITY-1", "open")
+
+
 def test_the_voting_set_now_and_next(command: Callable[..., Any]) -> None:
     shown = command("govern", "validators", "list")
     assert (shown["epoch"], shown["first_height"], shown["next_first_height"]) == (2, 101, 151)

@@ -147,6 +147,24 @@ def test_benchmark_allocation_end_to_end(local_market: LocalMarket) -> None:
     assert (record[1], record[4], record[5], record[8]) == ("I", IV, expected, "ST-1")
 
 
+def test_who_has_no_reporting_account_gets_no_allocation(local_market: LocalMarket) -> None:
+    local_market.member("ALPHA")
+    assert local_market.refused("authority", "allowance", "allocate", "ALPHA", 2024) == "ALLOC-NO-REPORTING-ACCOUNT"
+
+
+def test_an_issue_is_certified_with_holder_quantity_serials_and_time(held: LocalMarket) -> None:
+    now, height = held.market_time_ms, held.height
+    code = held.by("authority", "allowance", "issue", "BRAVO", IV, 500, "decision 7", False)
+    (issued,) = [event.fields for event in held.seen_by("BRAVO") if event.name == "UnitsIssued" and event.fields["voucher"] == code]
+    assert (issued["quantity_t"], issued["serials"], issued["basis"]) == (500, "CN-CEA-2024-42-000000003001-000000003500", "decision 7")
+    assert held.ask("BRAVO", "allowance", "unit", IV, 3_500) == (1_001, 3_500, "BRAVO", "R")
+    record = held.ask("BRAVO", "voucher", "record", code)
+    assert isinstance(record, tuple)
+    assert record[1:6] == ("I", now, height, IV, 500)
+    assert (record[8], record[9], record[10]) == ("BRAVO", "decision 7", "valid")
+    assert held.view("voucher", "check", code) == "valid"
+
+
 def test_uncovered_emitter_gets_nothing(local_market: LocalMarket) -> None:
     local_market.member("ST-1", kind="emitter")
     local_market.by("ST-1", "emissions", "file_plan", 2024, document("p"))

@@ -87,6 +87,46 @@ def test_representatives_rights_and_dates(trading: LocalMarket) -> None:
     assert trading.refused("BRAVO", "identity", "revoke_key", key_of("ALPHA")) == "ACCESS-ROLE"
 
 
+@pytest.mark.parametrize("rights", range(1, 8))
+def test_rights_hold_one_by_one(trading: LocalMarket, rights: int) -> None:
+    """Read (1), initiate (2), approve (4): a representative can do what its bits say, and nothing else."""
+    clerk = key_of("clerk")
+    trading.by("ALPHA", "identity", "add_key", clerk, rights, trading.market_time_ms + 10**9)
+    if rights & 1:
+        assert trading.ask("clerk", "cash", "balance", "ALPHA") == (10_000_000_000, 0, 0)
+    else:
+        with pytest.raises(LocalRefusal, match="ACCESS-READ"):
+            trading.ask("clerk", "cash", "balance", "ALPHA")
+    for bit, contract, method, args in (
+        (2, "matching", "place", ("CEA-2024", "S", 6196, 1, "")),
+        (4, "identity", "add_key", (key_of("third"), 1, trading.market_time_ms + 9)),
+    ):
+        if rights & bit:
+            trading.by("clerk", contract, method, *args)
+        else:
+            assert trading.refused("clerk", contract, method, *args) == "ACCESS-RIGHT"
+
+
+def test_a_rotated_key_keeps_the_holdings_and_every_state_is_told(local_market: LocalMarket) -> None:
+    local_market.member("ALPHA")
+    local_market.fund("ALPHA", iv="CEA-2024", units_t=5)
+    before = local_market.ask("ALPHA", "allowance", "holding", "ALPHA", "CEA-2024")
+    local_market.by("ALPHA", "identity", "add_key", key_of("next"), 7, local_market.market_time_ms + 10**9)
+    local_market.by("next", "identity", "revoke_key", key_of("ALPHA"))
+    assert local_market.refused("ALPHA", "allowance", "to_registry", "CEA-2024", 5) == "ACCESS-KEY-EXPIRED"
+    assert local_market.ask("next", "allowance", "holding", "ALPHA", "CEA-2024") == before
+    local_market.by("authority", "identity", "freeze", "ALPHA", "court order 7")
+    assert local_market.refused("next", "allowance", "to_registry", "CEA-2024", 5) == "ACCESS-SUSPENDED"
+    local_market.by("authority", "identity", "unfreeze", "ALPHA", "lifted")
+    local_market.by("next", "allowance", "to_registry", "CEA-2024", 5)
+    local_market.by("next", "allowance", "cancel", "CEA-2024", 5, "leaving")
+    local_market.by("authority", "identity", "close", "ALPHA")
+    told = [(event.fields["status"], event.fields["reason"]) for event in local_market.seen_by("ALPHA") if event.name == "StatusChanged"]
+    assert told == [("frozen", "court order 7"), ("active", "lifted"), ("closed", "closed")]
+    names = [event.name for event in local_market.seen_by("ALPHA")]
+    assert [name for name in names if name.startswith(("Registered", "Key"))] == ["Registered", "KeyAdded", "KeyRevoked"]
+
+
 def test_private_data_is_denied_by_default(trading: LocalMarket) -> None:
     for contract, view, args in (
         ("identity", "profile", ("ALPHA",)),
@@ -128,10 +168,17 @@ def test_frozen_entity_can_do_nothing(trading: LocalMarket) -> None:
     trading.by("ALPHA", "matching", "place", "CEA-2024", "S", 6196, 1, "")
 
 
-def test_bars_are_by_side(trading: LocalMarket) -> None:
-    trading.by("exchange", "identity", "bar", "ALPHA", 1, "no more purchases")
-    assert trading.refused("ALPHA", "matching", "place", "CEA-2024", "B", 6196, 1, "") == "TRADE-ACCOUNT-BARRED"
-    trading.by("ALPHA", "matching", "place", "CEA-2024", "S", 6196, 1, "")
+@pytest.mark.parametrize("bars", range(4))
+def test_bars_are_by_side(trading: LocalMarket, bars: int) -> None:
+    """1 bars from buying, 2 from selling, 3 from both, 0 lifts the bar."""
+    trading.by("exchange", "identity", "bar", "ALPHA", 3, "a question is open")
+    trading.by("exchange", "identity", "bar", "ALPHA", bars, "answered")
+    for bit, side in ((1, "B"), (2, "S")):
+        order = ("CEA-2024", side, 6196, 1, "")
+        if bars & bit:
+            assert trading.refused("ALPHA", "matching", "place", *order) == "TRADE-ACCOUNT-BARRED"
+        else:
+            trading.by("ALPHA", "matching", "place", *order)
 
 
 def test_credit_record_bars_from_trading(trading: LocalMarket) -> None:
