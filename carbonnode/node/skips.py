@@ -97,7 +97,8 @@ class SkipDesk:
                 "no-certificate",
                 f"block {height} can't be certified: the executors of {len(dying)} of {len(validators)} validators ({names}) die of {tx_id.hex()}, "
                 f"{len(made)} executed it, and {validators.quorum} must agree. What they die of depends on the machine: give them the memory "
-                "(executor.memory_mb), Python and release of the others. They keep trying, and the chain goes on by itself once enough come through; don't roll the others back",
+                "(executor.memory_mb), Python and release of the others. They keep trying, and the chain goes on by itself once enough come through; "
+                "don't roll the others back",
             )
 
     def orders(self, height: int) -> tuple[SkipOrder, ...]:
