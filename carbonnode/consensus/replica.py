@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from carbonnode.chain.genesis import Parameters
 from carbonnode.chain.signing import Signer, verify
 from carbonnode.chain.validators import ValidatorSet
 from carbonnode.consensus import epochs, finality, liveness, ordering, proposing, recovery, repair, views
@@ -138,6 +139,11 @@ class Replica:
     def header_votes(self, height: int) -> dict[int, bytes]:
         """The header hash that each validator, by index, voted for at a height above the stable checkpoint, as far as known here."""
         return {signer: header_hash for signer, (header_hash, _) in self._core.checkpoints.get(height, {}).items()}
+
+    @property
+    def parameters(self) -> Parameters:
+        """Those of the epoch this replica is in."""
+        return self._core.epoch.parameters
 
     @property
     def stable(self) -> int:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from carbonnode.chain.genesis import Parameters
 from carbonnode.chain.validators import ValidatorSet
 from carbonnode.consensus import actions as act
 from carbonnode.consensus import events as ev
@@ -38,6 +39,11 @@ class ReplicaPort(Protocol):
 
     def index_of(self, name: str) -> int | None:
         """A validator's index in the epoch that the replica is in."""
+        ...
+
+    @property
+    def parameters(self) -> Parameters:
+        """Those of the epoch that the replica is in."""
         ...
 
 
@@ -308,6 +314,7 @@ class Driver:
         if not self._pool.waiting and not empty_wanted:
             self.put(ev.BatchReady(now_ms=self.now, height=action.height, batch=None, more=False))
             return
+        self._pool.parameters = self._replica.parameters
         batch = self._pool.build(action.height, self.clock.wall_ms())
         transactions = self._pool.transactions(batch.wire_hashes)
         if not transactions and not empty_wanted:
@@ -317,6 +324,8 @@ class Driver:
         self.put(ev.BatchReady(now_ms=self.now, height=action.height, batch=batch, more=self._pool.waiting > 0))
 
     def _resolve(self, action: act.ResolveBatch) -> None:
+        # Its `EpochEntered` may still wait for the disk: a proposal of the new epoch must not be held to the limits of the old one.
+        self._pool.parameters = self._replica.parameters
         self.resolver.resolve(action.height, action.digest, action.batch)
 
     def _release(self, action: act.ReleaseBatch) -> None:

@@ -1,11 +1,12 @@
 """Consensus frames from the links to the replica: decoded, signatures verified, in the order of arrival.
 
 A few messages are verified at once where they arrive; a pile of them (many validators, or a burst after a pause) goes to the threads, and what
-comes meanwhile queues behind it, so that no message overtakes another.
+comes meanwhile queues behind it, so that no message overtakes another. Each peer has room of its own in that queue: one that floods loses its own messages,
+and nobody else's.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 
@@ -16,7 +17,9 @@ from carbonnode.errors import PeerViolation
 
 INLINE_MESSAGES = 12
 CHUNK = 128
-MAX_WAITING = 20_000
+MOST_OF_A_PEER = 2_000
+"""Messages of one peer that may wait: more than an honest one has to say after any pause, and checked within a fraction of the shortest time-out."""
+BYTES_OF_A_PEER = 32 * 1024 * 1024
 BAD_MESSAGE_POINTS = 20
 BAD_SIGNATURE_POINTS = 50
 
@@ -33,12 +36,16 @@ class Intake:
         self._threads = threads
         self._deliver = deliver
         self._blame = blame
-        self._waiting: deque[tuple[str, Message]] = deque()
+        self._waiting: deque[tuple[str, Message, int]] = deque()
+        self._messages_of: Counter[str] = Counter()
+        self._bytes_of: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
         self.received = 0
-        self.foreign_epoch = 0
-        self.dropped = 0
+        self.foreign_epoch: Counter[str] = Counter()
+        """Messages of epochs that aren't ours, by peer: a validator that lags sends them too, so they are counted and no fault."""
+        self.dropped: Counter[str] = Counter()
+        """Messages that found no room, by peer."""
 
     def take(self, peer: str, frames: list[bytes]) -> None:
         """Frames of one read from a validator's link."""
@@ -49,10 +56,12 @@ class Intake:
                 self._blame(peer, BAD_MESSAGE_POINTS, str(error))
                 return
             self.received += 1
-            if len(self._waiting) >= MAX_WAITING:
-                self.dropped += 1
+            if self._messages_of[peer] >= MOST_OF_A_PEER or self._bytes_of[peer] >= BYTES_OF_A_PEER:
+                self.dropped[peer] += 1
                 continue
-            self._waiting.append((peer, message))
+            self._messages_of[peer] += 1
+            self._bytes_of[peer] += len(frame)
+            self._waiting.append((peer, message, len(frame)))
         if self._task is not None and not self._task.done():
             return
         if len(self._waiting) <= INLINE_MESSAGES:
@@ -60,28 +69,33 @@ class Intake:
         else:
             self._task = asyncio.get_running_loop().create_task(self._drain(), name="intake")
 
+    def _next(self) -> tuple[str, Message]:
+        peer, message, size = self._waiting.popleft()
+        self._messages_of[peer] -= 1
+        self._bytes_of[peer] -= size
+        return peer, message
+
     def _drain_inline(self) -> None:
-        waiting = self._waiting
-        while waiting:
-            peer, message = waiting.popleft()
+        while self._waiting:
+            peer, message = self._next()
             if not isinstance(message, SIGNED_TYPES):
                 self._deliver(peer, message)
                 continue
             validators = self._validators_of(message.epoch)
             if validators is None:
-                self.foreign_epoch += 1
+                self.foreign_epoch[peer] += 1
                 continue
             self._pass_on(peer, message, verify_signed(message, validators, self._chain_id, verify))
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
-            part = [self._waiting.popleft() for _ in range(min(CHUNK, len(self._waiting)))]
+            part = [self._next() for _ in range(min(CHUNK, len(self._waiting)))]
             jobs = [(message, self._validators_of(message.epoch) if isinstance(message, SIGNED_TYPES) else None) for _, message in part]
             verdicts = await loop.run_in_executor(self._threads, _verify_all, jobs, self._chain_id)
             for (peer, message), verdict in zip(part, verdicts, strict=True):
                 if verdict is None:
-                    self.foreign_epoch += 1
+                    self.foreign_epoch[peer] += 1
                 else:
                     self._pass_on(peer, message, verdict)
 

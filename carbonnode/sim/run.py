@@ -104,7 +104,7 @@ class Simulation:
 
     def _transaction(self) -> bytes:
         self.sent += 1
-        return tagged_hash(b"sim tx", self.seed.to_bytes(8, "big"), self.sent.to_bytes(8, "big"))
+        return tagged_hash(b"sim tx", (self.seed % (1 << 64)).to_bytes(8, "big"), self.sent.to_bytes(8, "big"))
 
     def _client(self) -> None:
         dice = self.world.dice

@@ -70,6 +70,11 @@ def test_the_same_seed_gives_the_same_run() -> None:
     assert simulate(7, 4, 1, 1_500).digest != simulate(8, 4, 1, 1_500).digest
 
 
+@pytest.mark.parametrize("seed", [-7, 1 << 70])
+def test_any_number_is_a_seed(seed: int) -> None:
+    assert simulate(seed, 4, 1, 300).ok
+
+
 def test_a_traced_run_is_the_same_run() -> None:
     lines: list[str] = []
     traced = simulate(7, 4, 1, 1_000, trace=lines.append)

@@ -9,7 +9,8 @@ import pytest_asyncio
 
 from carbonnode.chain.validators import ValidatorSet
 from carbonnode.consensus.messages import Message, Prepare, Status, encode_message, prepare_bytes
-from carbonnode.node.intake import Intake
+from carbonnode.node import intake
+from carbonnode.node.intake import MOST_OF_A_PEER, Intake
 from tests.unit.node.chain_kit import SIGNERS, make_genesis
 from tests.unit.node.conftest import CHAIN
 
@@ -66,7 +67,29 @@ async def test_faults_are_the_peers_and_foreign_epochs_are_dropped(desk: Desk) -
     desk.intake.take("super-2", [encode_message(forged), encode_message(stranger), encode_message(prepare(3, epoch=7)), encode_message(good)])
     assert desk.delivered == [("super-2", good)]
     assert len(desk.blamed) == 2
-    assert desk.intake.foreign_epoch == 1
+    assert desk.intake.foreign_epoch == {"super-2": 1}
     desk.intake.take("super-2", [b"junk", encode_message(good)])
     assert "bad-message" in desk.blamed[-1][1] or "refused" in desk.blamed[-1][1]
     assert len(desk.delivered) == 1
+
+
+async def test_a_flood_of_one_peer_costs_nobody_else_a_message(desk: Desk) -> None:
+    frames = [encode_message(prepare(1))] * (MOST_OF_A_PEER + 500)
+    desk.intake.take("super-2", frames)
+    desk.intake.take("super-1", [encode_message(prepare(7, signer=0))])
+    async with asyncio.timeout(60):
+        while len(desk.delivered) < MOST_OF_A_PEER + 1:
+            await asyncio.sleep(0.005)
+    assert desk.delivered[-1] == ("super-1", prepare(7, signer=0))
+    assert desk.intake.dropped == {"super-2": 500}
+    count = len(desk.delivered)
+    desk.intake.take("super-2", frames[:1])
+    assert len(desk.delivered) == count + 1
+
+
+async def test_long_messages_of_one_peer_have_a_bound_in_bytes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = encode_message(prepare(1))
+    monkeypatch.setattr(intake, "BYTES_OF_A_PEER", 20 * len(frame))
+    desk.intake.take("super-2", [frame] * 30)
+    assert desk.intake.dropped == {"super-2": 10}
+    await desk.intake.stop()
