@@ -345,8 +345,8 @@ async def test_a_node_far_behind_begins_with_a_snapshot_then_follows_blocks() ->
         history.block(15)
     assert refused.value.code == "pruned"
     with pytest.raises(ServiceRefusal):
-        history.events(3, 20)
-    assert len(history.events(16, 20)) == 5
+        _ = [events async for events in history.events(3, 20)]
+    assert len([events async for events in history.events(16, 20)]) == 5
     await node.pipeline.stop()
     assert node.faults == []
 
