@@ -82,8 +82,13 @@ class VoteChecks:
                 self._note_durable(node, data)
 
     def _between_marks(self, node: int, stable: int, records: list[bytes]) -> None:
-        for record in map(decode_record, records):
+        decoded = [decode_record(data) for data in records]
+        # What a NEW-VIEW proposes again was prepared once, before a loss of power took blocks: it may lie up to two windows above what is left.
+        again = {(entered.message.view, p.height, p.digest) for entered in decoded if isinstance(entered, Entered) for p in entered.message.proposals}
+        for record in decoded:
             if isinstance(record, Voted) and self.honest(node):
+                if record.kind == PRE_PREPARE and (record.view, record.height, record.digest) in again:
+                    continue
                 self._unjudged.append((node, stable, record))
         self.judge_marks()
 
