@@ -45,13 +45,25 @@ def note(message: str) -> None:
 
 
 def show(console: "Console", data: Any, title: str | None = None) -> None:
-    """A table of a mapping, of a list of mappings, or the value itself."""
+    """A table of a mapping, of a list of mappings, or the value itself; lists of mappings within stand below it, each a table of its own."""
     if isinstance(data, Mapping):
-        console.print(pairs(data, title))
-    elif isinstance(data, Sequence) and not isinstance(data, str) and data and all(isinstance(row, Mapping) for row in data):
+        console.print(pairs({name: value for name, value in data.items() if not _records(value)}, title))
+        for name, value in data.items():
+            if _records(value):
+                console.print(f"\n{name}", markup=False)
+                show(console, value)
+    elif _records(data) and any(_records(value) for row in data for value in row.values()):
+        for row in data:
+            show(console, row)
+    elif _records(data):
         console.print(rows(list(data[0]), [list(row.values()) for row in data], title))
     else:
         console.print(text(data), markup=False)
+
+
+def _records(data: Any) -> bool:
+    """Whether this is a list of mappings with something in it."""
+    return isinstance(data, Sequence) and not isinstance(data, str) and bool(data) and all(isinstance(row, Mapping) and row for row in data)
 
 
 def pairs(data: Mapping[str, Any], title: str | None = None) -> Any:
