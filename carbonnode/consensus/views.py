@@ -154,12 +154,14 @@ def _stable_proof(core: Core) -> Certificate | None:
 def _propose_new_view(core: Core, ready: list[ViewChange]) -> bool:
     """As primary of the view, prove its start; first hold the stable state it starts from (PBFT.md 34)."""
     # Any quorum proves a start. One that claims no more than is held here will do, as a state may be held back by the one who proves it (3334).
-    held = [vc for vc in sorted(ready, key=lambda vc: vc.signer) if stable_height(vc, core.epoch) <= core.stable]
+    held = [vc for vc in ready if stable_height(vc, core.epoch) <= core.stable]
     if len(held) < core.quorum:
         if core.now >= core.sync_pause_until:
             request_sync(core, outcome(ready, core.epoch).stable)
         return False
-    chosen = tuple(held[: core.quorum])
+    # Exactly a quorum, as messages are bounded by it: those that start highest leave least to vote on again.
+    highest = sorted(held, key=lambda vc: (-stable_height(vc, core.epoch), vc.signer))[: core.quorum]
+    chosen = tuple(sorted(highest, key=lambda vc: vc.signer))
     result = outcome(chosen, core.epoch)
     assert core.index is not None
     proposals = []

@@ -86,6 +86,17 @@ def test_what_runs_on_a_diverged_state_is_not_voted_for(lab: Lab) -> None:
     assert not sent(out, msg.Checkpoint)
 
 
+def test_a_diverged_replica_finalises_nothing_that_it_has_not_ordered(lab: Lab) -> None:
+    replica = lab.replica()
+    replica.order(lab, 1, lab.batch("a"))
+    replica.receive(*[lab.checkpoint(i, 1, b"x" * 32) for i in (0, 2, 3)])
+    assert (replica.replica.state().diverged, replica.replica.stable) == (True, 1)
+    replica.receive(*[lab.checkpoint(i, 2, b"y" * 32) for i in (0, 2, 3)])
+    assert replica.replica.stable == 1
+    replica.order(lab, 2, lab.batch("b"))
+    assert replica.replica.stable == 2
+
+
 def test_a_sync_from_certified_state_ends_divergence(lab: Lab) -> None:
     replica = lab.replica()
     replica.order(lab, 1, lab.batch("a"))

@@ -24,6 +24,14 @@ def test_the_same_vote_gets_the_same_signature_and_no_second_record(lab: Lab, ki
     assert keeper.vote(kind, 2, 5, D) == (signature, None)
 
 
+def test_one_new_view_for_a_view_and_none_of_its_proposals_after_it(lab: Lab) -> None:
+    keeper = guard(lab)
+    assert keeper.sign_reproposal(2, 5, D)[1] is not None
+    keeper.entered(2)
+    with pytest.raises(InvariantViolation, match="second NEW-VIEW"):
+        keeper.sign_reproposal(2, 6, D)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_contradictory_vote_is_refused(lab: Lab, kind: str) -> None:
     keeper = guard(lab)

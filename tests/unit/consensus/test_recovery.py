@@ -323,6 +323,16 @@ def test_a_member_that_leaves_observes_and_a_sync_brings_a_newcomer_in(lab: Lab)
     assert (state.epoch, state.index) == (1, 3)
 
 
+def test_promises_of_an_epoch_that_ended_bind_nobody(lab: Lab) -> None:
+    replica = lab.replica(next_epoch=following(lab, 2, (0, 1, 2, 3)))
+    digest = replica.order(lab, 1, lab.batch("a"))
+    replica.receive(lab.suspect(2), lab.suspect(3))
+    certificate = lab.certificate(1, header_hash(1, digest))
+    after = again(lab, replica, epoch=following(lab, 2, (0, 1, 2, 3)), stable=StableState(1, certificate.header_hash, certificate))
+    state = after.replica.state()
+    assert (state.epoch, state.view, state.active, state.stable) == (1, 0, True, 1)
+
+
 def test_messages_and_promises_of_the_next_epoch_wait_for_it(lab: Lab) -> None:
     plan = following(lab, 2, (0, 1, 2, 3))
     replica = lab.replica(next_epoch=plan)

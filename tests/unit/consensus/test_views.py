@@ -6,6 +6,7 @@ from carbonnode.chain.batch import NULL_BATCH
 from carbonnode.consensus import actions as act
 from carbonnode.consensus import events as ev
 from carbonnode.consensus import messages as msg
+from carbonnode.consensus.journal import Voted, decode_record
 from carbonnode.consensus.proofs import check_new_view, check_view_change
 from carbonnode.errors import InvariantViolation
 from tests.unit.consensus.lab import Driven, Lab, header_hash, of, sent
@@ -168,6 +169,42 @@ def test_the_new_primary_holds_the_stable_state_before_it_speaks(lab: Lab) -> No
     assert [a.height for a in of(primary.log, act.RequestSync) if isinstance(a, act.RequestSync)] == [4]
     out = primary.give(ev.Synced(now_ms=primary.now, height=4, header_hash=b"h" * 32, certificate=certificate))
     assert sent(out, msg.NewView)
+
+
+def test_of_more_than_a_quorum_those_that_start_highest_are_taken(lab: Lab) -> None:
+    certificate, lower = lab.certificate(4, b"h" * 32), lab.certificate(2, b"g" * 32)
+    primary = lab.replica(1)
+    primary.receive(*[lab.view_change(i, 1, (), lower if i == 0 else certificate) for i in (0, 2, 3)])
+    assert not sent(primary.log, msg.NewView)
+    primary.give(ev.Synced(now_ms=primary.now, height=4, header_hash=b"h" * 32, certificate=certificate))
+    (new_view,) = [m for m in sent(primary.log, msg.NewView) if isinstance(m, msg.NewView)]
+    assert [vc.signer for vc in new_view.view_changes] == [0, 2, 3]
+
+
+def test_what_was_certified_since_the_view_was_left_is_named_again_without_a_new_promise(lab: Lab) -> None:
+    primary = lab.replica(1)
+    digest = primary.order(lab, 1, lab.batch("a"))
+    primary.receive(lab.suspect(2), lab.suspect(3))
+    primary.certify(lab, 1, digest)
+    assert primary.replica.stable == 1
+    out = primary.receive(lab.view_change(2, 1), lab.view_change(3, 1))
+    (new_view,) = [m for m in sent(out, msg.NewView) if isinstance(m, msg.NewView)]
+    assert [(p.height, p.digest) for p in new_view.proposals] == [(1, digest)]
+    records = [decode_record(r.data) for a in of(out, act.Persist) if isinstance(a, act.Persist) for r in a.records]
+    assert not [r for r in records if isinstance(r, Voted)]
+    backup = lab.replica(2)
+    backup.receive(new_view)
+    assert backup.replica.state().view == 1
+
+
+def test_messages_for_views_that_were_left_count_for_nothing(lab: Lab) -> None:
+    replica = lab.replica(3)
+    enter(lab, replica, 5)
+    before = len(replica.log)
+    replica.receive(lab.view_change(0, 4), lab.view_change(2, 5))
+    enter(lab, replica, 1)
+    assert len(replica.log) == before
+    assert replica.replica.state().view == 5
 
 
 def test_a_new_primary_doesnt_ask_again_at_once_for_a_state_that_nobody_gave(lab: Lab) -> None:
