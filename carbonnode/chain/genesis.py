@@ -10,6 +10,7 @@ from carbonnode.chain import values
 from carbonnode.chain.codec import Wire, encode
 from carbonnode.chain.hashing import tagged_hash
 from carbonnode.chain.limits import check_messages_fit
+from carbonnode.chain.memory import check_memory
 from carbonnode.chain.transaction import Call, WireCall
 from carbonnode.chain.validators import Validator, ValidatorSet
 from carbonnode.errors import ConfigError
@@ -32,11 +33,11 @@ class Parameters(Wire, frozen=True, kw_only=True):
     time_skew_ms: int = 5_000
     max_block_transactions: int = 1_000
     max_block_bytes: int = 2 * 1024 * 1024
-    max_block_gas: int = 2_000_000_000
-    max_transaction_gas: int = 64_000_000
-    job_gas: int = 50_000_000
-    jobs_block_gas: int = 500_000_000
-    view_gas: int = 50_000_000
+    max_block_gas: int = 50_000_000
+    max_transaction_gas: int = 20_000_000
+    job_gas: int = 8_000_000
+    jobs_block_gas: int = 16_000_000
+    view_gas: int = 20_000_000
     validity_blocks: int = 1_000
     epoch_blocks: int = 50
     undo_blocks: int = 256
@@ -75,7 +76,8 @@ class Genesis:
 
     `network` is a name for people; `test_clock` lets an authority move market time forward; `ca_roots` are PEM certificates; `calls` run in
     order as block 0, sent by `GENESIS_SENDER`; `invariants` are (contract, view) pairs that must return True after every block.
-    Raises `ConfigError` for validators and parameters under which consensus might need a message that doesn't fit into a frame (`chain.limits`).
+    Raises `ConfigError` for validators and parameters under which consensus might need a message that doesn't fit into a frame (`chain.limits`),
+    or the executor more memory than it has (`chain.memory`).
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Genesis:
             max_block_transactions=self.parameters.max_block_transactions,
             max_block_bytes=self.parameters.max_block_bytes,
         )
+        check_memory(self.parameters)
 
     @cached_property
     def wire(self) -> WireGenesis:
@@ -225,14 +228,25 @@ def value_to_json(value: values.Value) -> Any:
     return value
 
 
-def value_from_json(value: Any) -> values.Value:
+_MAX_JSON_DEPTH = 8
+
+
+def value_from_json(value: Any, depth: int = 0) -> values.Value:
     """The contract value of `value_to_json`'s form. Raises `ValueError` for anything else (floats included)."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, list):
-        return tuple(value_from_json(item) for item in value)
-    if isinstance(value, dict) and list(value) == ["hex"]:
-        return bytes.fromhex(value["hex"])
-    if isinstance(value, dict) and list(value) == ["int"]:
-        return int(value["int"])
+        if depth >= _MAX_JSON_DEPTH:
+            raise ValueError("lists are nested too deep: a contract takes tuples of tuples at most")
+        return tuple([value_from_json(item, depth + 1) for item in value])
+    if isinstance(value, dict) and list(value) == ["hex"] and isinstance(value["hex"], str):
+        try:
+            return bytes.fromhex(value["hex"])
+        except ValueError:
+            raise ValueError(f'{{"hex": "{value["hex"][:80]}"}} isn\'t hexadecimal: write two digits of 0-9 and a-f for each byte') from None
+    if isinstance(value, dict) and list(value) == ["int"] and isinstance(value["int"], str):
+        try:
+            return int(value["int"])
+        except ValueError:
+            raise ValueError(f'{{"int": "{value["int"][:80]}"}} is no integer: write decimal digits with an optional minus') from None
     raise ValueError(f'{value!r} is no contract value: use null, true, false, an integer, a text, a list, or {{"hex": "..."}}')

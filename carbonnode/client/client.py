@@ -35,7 +35,7 @@ from carbonnode.client.types import (
 )
 from carbonnode.errors import ConfigError, RemoteError
 
-DEFAULT_GAS = 3_000_000
+DEFAULT_GAS = 2_000_000
 DEFAULT_TIMEOUT_S = 30.0
 HEIGHT_CACHE_S = 1.0
 

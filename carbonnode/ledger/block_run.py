@@ -14,13 +14,14 @@ from carbonnode.chain.event import Event
 from carbonnode.chain.genesis import Parameters
 from carbonnode.chain.hashing import ZERO_HASH, tagged_hash
 from carbonnode.chain.header import Header
+from carbonnode.chain.memory import REPORTS_GAS
 from carbonnode.chain.merkle import leaf_hash, tree_head
 from carbonnode.chain.receipt import Receipt, Status
 from carbonnode.chain.transaction import Call, Transaction
 from carbonnode.errors import InvariantViolation
 from carbonnode.ledger import jobs, salts
 from carbonnode.ledger.code import ContractCode
-from carbonnode.ledger.epochs import Epochs
+from carbonnode.ledger.epochs import REPORTS_A_BLOCK, Epochs
 from carbonnode.ledger.events import EventNumbers
 from carbonnode.ledger.garbage import Garbage
 from carbonnode.ledger.invariants import check_invariants
@@ -44,7 +45,7 @@ OUTPUT_BYTES, OUTPUT_GAS = 1024, 2
 TOO_MUCH_OUTPUT = "chain.output"
 JOB_LEAST_GAS = 2_000
 """What a job takes of its block's budget at least: what asking for it cost."""
-REPORT_GAS = 500_000
+REPORT_GAS = REPORTS_GAS // REPORTS_A_BLOCK
 _EVENT_BYTES = 64
 """An event's salt and leaf."""
 _LEDGER_CALLS = 1 << 62

@@ -22,6 +22,7 @@ from carbonnode.chain.codec import Wire, decode, encode
 from carbonnode.chain.genesis import Genesis, Parameters
 from carbonnode.chain.header import PROTOCOL_VERSION
 from carbonnode.chain.limits import check_messages_fit
+from carbonnode.chain.memory import check_memory
 from carbonnode.chain.validators import Validator, ValidatorSet
 from carbonnode.errors import ConfigError, InvariantViolation
 from carbonnode.ledger.code import ContractCode
@@ -251,7 +252,7 @@ class Epochs:
             else:
                 check_step(before.validators, validators)
         changed = Epoch(epoch.number, epoch.first_height, epoch.protocol_version, parameters, validators)
-        _check_messages(changed)
+        _check_limits(changed)
         return changed
 
     def _decision(self, number: int) -> Decision:
@@ -280,7 +281,7 @@ def _shaped(stored: object, what: str) -> Decision:
     return stored
 
 
-def _check_messages(epoch: Epoch) -> None:
+def _check_limits(epoch: Epoch) -> None:
     parameters = epoch.parameters
     try:
         check_messages_fit(
@@ -292,6 +293,10 @@ def _check_messages(epoch: Epoch) -> None:
         )
     except ConfigError as error:
         raise NotApplicable(str(error), code="epoch.messages-too-long") from None
+    try:
+        check_memory(parameters)
+    except ConfigError as error:
+        raise NotApplicable(str(error), code="epoch.memory") from None
 
 
 def _changed_parameters(parameters: Parameters, key: object, value: object) -> Parameters:

@@ -21,7 +21,7 @@ from carbonnode.vm.state import SYSTEM_SENDER, Environment
 
 DEFAULT_GAS: Final = 2_000_000_000
 """Gas of a local transaction or view unless another limit is asked for: ample, the caller waits for it anyway."""
-JOB_GAS: Final = 50_000_000
+JOB_GAS: Final = 8_000_000
 """Gas of a scheduled call, as a genesis gives it by default."""
 DEFAULT_TIME_MS: Final = 1_735_689_600_000
 """2025-01-01T00:00:00Z."""

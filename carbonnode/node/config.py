@@ -10,13 +10,14 @@ from typing import Any, get_args
 
 import msgspec
 
+from carbonnode.chain.memory import EXECUTOR_BYTES
 from carbonnode.chain.signing import PUBLIC_KEY_BYTES
 from carbonnode.chain.validators import ROLES
 from carbonnode.errors import ConfigError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MAX_PORT = 65_535
-LEAST_MEMORY_MB = 256
+LEAST_MEMORY_MB = EXECUTOR_BYTES >> 20
 
 
 class NodeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

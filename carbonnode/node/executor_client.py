@@ -148,6 +148,8 @@ class ExecutorClient:
         """How often it was started again."""
         self.hangs = 0
         """How often it was killed because it gave no answer."""
+        self.held_bytes = 0
+        """About the memory that blocks take in the process which aren't on disk, after its last answer."""
         self.question_us = 0
         """The executor's time on views, proofs and interfaces so far."""
 
@@ -310,6 +312,8 @@ class ExecutorClient:
             while True:
                 number, answer = await _read_answer(reader)
                 owed = self._owed.pop(number)
+                if isinstance(answer, protocol.Done):
+                    self.held_bytes = answer.held_bytes
                 if not owed.replay and isinstance(owed.command, protocol.Execute | protocol.Finalise):
                     self._deaths = 0
                 if owed.future.done():

@@ -124,10 +124,11 @@ AnyCommand = (
 
 
 class Done(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=True):
-    """The command's result, encoded; `elapsed_us` is the executor's time on it."""
+    """The command's result, encoded; `elapsed_us` is the executor's time on it, `held_bytes` the memory of blocks that aren't on disk after it."""
 
     result: bytes
     elapsed_us: int
+    held_bytes: int
 
 
 class Failed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=True):

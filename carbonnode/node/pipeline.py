@@ -14,6 +14,7 @@ from typing import Protocol
 from carbonnode.chain.batch import Batch
 from carbonnode.chain.certificate import Certificate
 from carbonnode.chain.header import Header
+from carbonnode.chain.memory import HELD_BYTES
 from carbonnode.chain.transaction import Transaction
 from carbonnode.errors import DiskFull
 from carbonnode.ledger.results import ExecutedBlock
@@ -105,6 +106,8 @@ class Pipeline:
         self._idle = asyncio.Condition()
         self._busy = 0
         self._paused = False
+        self._stored = asyncio.Event()
+        self._storing = False
         self._phase = phase
         self._windows: dict[int, int] = {}
         self._synced = -1
@@ -160,6 +163,7 @@ class Pipeline:
         self._paused = True
         self._skips.wake()
         self._to_execute.clear()
+        self._stored.set()
         async with self._idle:
             await self._idle.wait_for(lambda: self._busy == 0 and not self._can_finalise())
 
@@ -167,6 +171,7 @@ class Pipeline:
         """Drop overlays above the stored height. Only while paused."""
         self._executed.clear()
         self._to_finalise.clear()
+        self._stored.set()
         await self._executor.discard_above(self._blocks.height)
 
     def resume(self) -> None:
@@ -201,6 +206,9 @@ class Pipeline:
             while not self._to_execute:
                 self._wake_execute.clear()
                 await self._wake_execute.wait()
+            await self._room()
+            if not self._to_execute:
+                continue
             height, digest, batch = self._to_execute.popleft()
             body = self._bodies.need(digest)
             await self._working(1)
@@ -214,6 +222,12 @@ class Pipeline:
                 self._wake_finalise.set()
             finally:
                 await self._working(-1)
+
+    async def _room(self) -> None:
+        """Wait while blocks that aren't on disk take too much memory, and certificates will still come for some: the last one is flushed (docs/adr/0024)."""
+        while self._executor.held_bytes > HELD_BYTES and (self._executed or self._storing):
+            self._stored.clear()
+            await self._stored.wait()
 
     async def _execute_or_skip(self, height: int, batch: Batch, transactions: list[bytes]) -> ExecutedBlock | None:
         """The block's outcome. While the executor dies of a transaction: vote, wait for a quorum's order, try again; None when a sync takes over."""
@@ -239,9 +253,12 @@ class Pipeline:
             await self._working(1)
             height, certificate = self._to_finalise.popleft()
             outcome, batch, transactions = self._executed.pop(height)
+            self._storing = True
             try:
                 await self._store(outcome, batch, transactions, certificate)
             finally:
+                self._storing = False
+                self._stored.set()
                 await self._working(-1)
 
     async def _store(self, outcome: ExecutedBlock, batch: Batch, transactions: list[Transaction], certificate: Certificate) -> None:
@@ -250,7 +267,7 @@ class Pipeline:
         stored = StoredBlock(header, outcome.header_hash, batch.encoded, tuple([tx.raw for tx in kept]), outcome.encoded, certificate)
         ids = tuple([tx.id for tx in kept])
         freeze = self.snapshots is not None and self.snapshots.due(header.height)
-        sync = freeze or self._sync_due(outcome)
+        sync = freeze or self._executor.held_bytes > HELD_BYTES or self._sync_due(outcome)
         await self._put(stored, ids, sync=sync)
         await self._retry_full(lambda: self._executor.finalise(header.height))
         self._on_final(FinalBlock(stored, outcome, batch, kept))

@@ -15,6 +15,8 @@ class ExecutorPort(Protocol):
 
     confinement: tuple[str, ...]
     """What confines the process, or doesn't, one line for each means."""
+    held_bytes: int
+    """About the memory that blocks take in it which aren't on disk."""
 
     async def execute(self, height: int, batch: Batch, transactions: Sequence[bytes], skip_orders: Sequence[SkipOrder] = ()) -> ExecutedBlock:
         """Execute on top of height - 1, in memory. Idempotent."""

@@ -1,6 +1,7 @@
 """Bringing the stores of a validator together at start: state, block store and journal, whatever moment the process was killed at."""
 
 from carbonnode.chain.batch import Batch
+from carbonnode.chain.memory import HELD_BYTES
 from carbonnode.consensus.config import StableState
 from carbonnode.errors import StorageError
 from carbonnode.node.bodies import RECORD_MARK, Body, BodyStore, decode_record
@@ -50,6 +51,8 @@ async def align_stores(blocks: BlockStore, executor: ExecutorPort) -> int:
                 code="replay",
             )
         await executor.finalise(height)
+        if executor.held_bytes > HELD_BYTES:
+            await executor.flush()
         replayed += 1
     return replayed
 

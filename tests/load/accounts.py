@@ -10,7 +10,7 @@ from carbonnode.chain.transaction import MAX_CALLS, Body, Call, Transaction
 BOOK = "CEA-2024"
 UNITS_T = 1_000_000
 CASH_FEN = 100_000_000_000
-SETUP_GAS = 60_000_000
+SETUP_GAS = 20_000_000
 
 
 @dataclass(frozen=True)

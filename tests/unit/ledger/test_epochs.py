@@ -132,6 +132,16 @@ def test_no_vote_leads_to_validators_and_parameters_whose_messages_dont_fit() ->
         assert outcome(chain, number) == "epoch.messages-too-long"
 
 
+def test_no_vote_leads_to_parameters_with_which_the_executor_could_run_out_of_memory() -> None:
+    chain = Chain(genesis=genesis(more=(ContractSource("rules", RULES),)))
+    beyond = (("max_block_gas", 2_000_000_000), ("max_transaction_gas", 100_000_000), ("job_gas", 100_000_000), ("jobs_block_gas", 100_000_000))
+    for number, (name, value) in enumerate((*beyond, ("view_gas", 100_000_000), ("validity_blocks", 10_000))):
+        decide(chain, 6_000, "chain", key=name, value=value)
+        assert outcome(chain, number) == "epoch.memory"
+    decide(chain, 6_000, "chain", key="max_block_gas", value=60_000_000)
+    assert outcome(chain, 6) == ""
+
+
 def test_a_height_within_the_window_moves_to_the_next_boundary_beyond_it(chain: Chain) -> None:
     block = decide(chain, 3, "chain", key="max_block_gas", value=7_000_000)
     assert block.next_epoch is not None

@@ -63,7 +63,7 @@ class Governed:
         for name, call in calls:
             self._nonce += 1
             signer = MEMBERS.get(name) or KeySigner(name.encode().ljust(32, b"."))
-            body = Body(self.genesis.chain_id, signer.public_key, self._nonce.to_bytes(16, "big"), self.executor.height + 100, 60_000_000, (call,))
+            body = Body(self.genesis.chain_id, signer.public_key, self._nonce.to_bytes(16, "big"), self.executor.height + 100, 20_000_000, (call,))
             raws.append(Transaction.sign(body, signer).raw)
         batch = Batch(0, tuple(Transaction.decode(raw).wire_hash for raw in raws))
         self.blocks.append((batch, raws))

@@ -57,6 +57,7 @@ class LocalExecutor:
         self.ledger = BlockExecutor(self.kv, genesis, flush_blocks=4)
         self.executions: list[int] = []
         self.confinement: tuple[str, ...] = ("none: in this process",)
+        self.held_bytes = 0
 
     async def execute(self, height: int, batch: Batch, transactions: Sequence[bytes], skip_orders: Sequence[SkipOrder] = ()) -> ExecutedBlock:
         self.executions.append(height)

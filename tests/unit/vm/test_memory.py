@@ -1,6 +1,6 @@
 """Memory that a contract makes is paid for: no way of making it gets much more than 16 bytes for one gas.
 
-So the gas limit of a transaction bounds what it can hold, whatever it does, and that of a block what it can leave in the state (docs/adr/0022).
+So the gas limit of a transaction bounds what it can hold, whatever it does, and that of a block what it can leave in the state (docs/adr/0024).
 """
 
 import gc
