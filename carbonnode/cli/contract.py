@@ -58,8 +58,10 @@ def _json_list(text: str | None, option: str) -> list[Any]:
         return []
     try:
         return msgspec.json.decode(text, type=list[Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise ConfigError(f"{option} is no JSON list: {error}: write it like '[1, \"text\"]'") from None
+    except RecursionError:
+        raise ConfigError(f"{option} is nested too deep: a contract takes tuples of tuples at most") from None
 
 
 def local_call(*, least_gas: int) -> Callable[[F], F]:

@@ -41,11 +41,14 @@ def deploy(file: Path, name: str, args: str | None, by: Proposer) -> int:
         for error in report["errors"]:
             note(f"{file}:{error['line']}:{error['column']}: [{error['rule']}] {error['message']}")
         raise ConfigError(f"{file} isn't a contract: correct what is listed, then propose it")
+    contract_tools.require_name(name)
     try:
         given: list[Any] = [] if args is None else msgspec.json.decode(args, type=list[Any])
         values = tuple(value_from_json(item) for item in given)
     except (msgspec.DecodeError, ValueError) as error:
         raise ConfigError(f"--args is no JSON list: {error}: write it like '[1, \"text\"]'") from None
+    except RecursionError:
+        raise ConfigError("--args is nested too deep: a contract takes tuples of tuples at most") from None
     source = read_file(file, "contract").decode("ascii")
     source_hash = blake2b_256(source.encode()).hex()
     parts = [source[start : start + PART_CHARACTERS] for start in range(0, len(source), PART_CHARACTERS)]

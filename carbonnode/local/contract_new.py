@@ -1,11 +1,14 @@
 """The back end of `carbonnode contract new`: a small contract that works, and a test of it, to start from."""
 
+import keyword
 from pathlib import Path
 from typing import Final
 
 from carbonnode.errors import ConfigError
 from carbonnode.vm.contract import is_contract_name
 
+_TAKEN: Final = frozenset({"deploy", "local_chain", "request", "pytest", "key_of"})
+"""Names that the test's own names would hide."""
 _CONTRACT: Final = '''"""{title}: who holds how much. Start from here; the dialect is taught in docs/contracts.md."""
 
 MAX_AMOUNT = 10 ** 12
@@ -65,6 +68,8 @@ def test_nobody_gives_what_he_does_not_have({name}: Deployed) -> None:
 
 def write(name: str, directory: Path) -> list[Path]:
     """The files written. Raises `ConfigError` for a name no contract can have, and for files that exist."""
+    if keyword.iskeyword(name) or name in _TAKEN:
+        raise ConfigError(f"{name!r} is a word of Python or of the tests: choose another name")
     if not is_contract_name(name) or len(name) > 40:
         raise ConfigError(f"{name!r} can't be a contract's name: use a-z, 0-9 and _, a letter first, at most 40 of them")
     files = {directory / f"{name}.py": _CONTRACT, directory / f"test_{name}.py": _TEST}

@@ -12,19 +12,22 @@ from carbonnode.errors import ConfigError
 from carbonnode.local import gas_profile
 from carbonnode.local.chain import DEFAULT_TIME_MS, LocalChain, LocalRefusal, key_of
 from carbonnode.vm.checker import check as check_source
-from carbonnode.vm.contract import ContractRefused
+from carbonnode.vm.contract import ContractRefused, is_contract_name
 from carbonnode.vm.diagnostics import Diagnostic
 from carbonnode.vm.keys import decode_parts
 from carbonnode.vm.outcome import Outcome
 from carbonnode.vm.state import ABSENT
 
 DEFAULT_GAS: Final = 1_000_000
+_MOST_READ: Final = 1 << 24
 
 
 def read_source(path: Path) -> bytes:
     """A contract file's bytes. Raises `ConfigError` naming it."""
     try:
-        return path.read_bytes()
+        # What isn't a source may have no end, as a device has not.
+        with path.open("rb") as source:
+            return source.read(_MOST_READ)
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
 
@@ -100,6 +103,12 @@ def gas(
     outcome = found.outcome
     head = {"outcome": outcome.status.name, "code": outcome.code, "gas_used": outcome.gas_used}
     return head | {"outside": found.outside, "forfeited": found.forfeited, "lines": lines}
+
+
+def require_name(name: str) -> None:
+    """Raises `ConfigError` for a name that no contract can have."""
+    if not is_contract_name(name):
+        raise ConfigError(f"{name!r} can't be a contract's name: use a-z, 0-9 and _, a letter first, at most 64 of them")
 
 
 def contract_name(path: Path) -> str:

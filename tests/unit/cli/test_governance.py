@@ -116,6 +116,8 @@ def test_deploy_refuses_what_the_checker_refuses(command: Callable[..., Any], tm
     assert "isn't a contract" in command("contract", "deploy", str(file), "--name", "till", *WHY, expected=1)
     file.write_text(TILL)
     assert "no JSON list" in command("contract", "deploy", str(file), "--name", "till", "--args", "5", *WHY, expected=1)
+    assert "nested too deep" in command("contract", "deploy", str(file), "--name", "till", "--args", "[" * 5000 + "]" * 5000, *WHY, expected=1)
+    assert "can't be a contract's name" in command("contract", "deploy", str(file), "--name", "My Till", *WHY, expected=1)
 
 
 def test_who_is_no_member_proposes_nothing(command: Callable[..., Any]) -> None:

@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from carbonnode.cli.main import run as carbonnode
 from carbonnode.errors import ConfigError
 from carbonnode.local import contract_tools as tools
+from carbonnode.local.contract_new import write
 
 COUNTER = '''"""A counter."""
 
@@ -137,3 +139,46 @@ def test_same_run_same_result(counter: Path) -> None:
     one, two = (tools.run([counter], "add", args=[5], init_args=[10]) for _ in range(2))
     del one["elapsed_ms"], two["elapsed_ms"]
     assert one == two
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ("[" * 5000 + "]" * 5000, "nested too deep"),
+        ("[" * 400 + "]" * 400, "nested too deep"),
+        ('[{"hex": 5}]', "is no contract value"),
+        ('[{"hex": "zz"}]', "two digits of 0-9 and a-f"),
+        ('[{"int": 5}]', "is no contract value"),
+        ('[{"int": "five"}]', "decimal digits"),
+        ('[{"int": "' + "9" * 5000 + '"}]', "decimal digits"),
+        ("[1", "no JSON list"),
+        ("", "no JSON list"),
+        ("{}", "no JSON list"),
+        ("[1.5]", "is no contract value"),
+        ('[{"text": "a"}]', "is no contract value"),
+        ('["\\ud800"]', "no JSON list"),
+    ],
+)
+def test_arguments_that_are_none_are_refused_by_name(args: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "one.py"
+    path.write_text("@export\ndef go() -> int:\n    return 1\n")
+    for verb in ("run", "gas"):
+        assert carbonnode(["contract", verb, str(path), "--method", "go", "--args", args]) == 1
+        said = capsys.readouterr().err
+        assert told in said
+        assert "--args" in said
+
+
+def test_a_file_without_end_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert carbonnode(["contract", "check", "/dev/zero"]) == 1
+    assert "[source-size]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["class", "none", "deploy", "Pool", "1st", "a" * 41, "", "../pool", "key_of"])
+def test_new_takes_names_only_whose_test_runs(name: str, tmp_path: Path) -> None:
+    if name == "none":
+        assert len(write(name, tmp_path)) == 2
+        return
+    with pytest.raises(ConfigError, match=r"choose another name|can't be a contract's name"):
+        write(name, tmp_path)
+    assert not list(tmp_path.iterdir())
