@@ -91,6 +91,8 @@ class Core:
         self.syncing = False
         self.sync_target = 0
         self.sync_pause_until = 0
+        self.resync = False
+        """Whether a diverged replica wants the certified state."""
         self.unexecuted = (0, 0)
         """The next height, ordered and certified but not executed here, and since when; (0, 0) if there is none."""
         self.diverged = 0

@@ -157,7 +157,7 @@ def _become_stable(core: Core, height: int, certificate: Certificate) -> None:
     core.progress()
     collect_garbage(core)
     if core.diverged and height % core.epoch.parameters.epoch_blocks == 0:
-        request_sync(core, height)
+        core.resync = True
 
 
 def collect_garbage(core: Core) -> None:
@@ -199,6 +199,9 @@ def catch_up(core: Core, *, stalled: bool) -> None:
     if core.now < core.sync_pause_until:
         return
     best = best_certified(core)
+    if core.resync:
+        request_sync(core, core.stable)
+        return
     if best > core.stable + core.window:
         request_sync(core, best)
         return
@@ -254,8 +257,9 @@ def on_synced(core: Core, event: Synced) -> None:
         if core.diverged:
             core.out.persist(event.height + 2 * core.window, Diverged(core.epoch.epoch, 0))
             core.diverged = 0
+        core.resync = False
     elif core.diverged:
-        request_sync(core, core.stable)
+        core.resync = True  # the order goes on meanwhile; `catch_up` asks again, after a pause if this brought nothing
         return
     core.header_hashes.clear()  # what was executed on top of the old state is void: it is executed again
     core.ordered = core.stable

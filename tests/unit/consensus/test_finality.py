@@ -1,9 +1,10 @@
 """Checkpoints, certificates, stability, divergence, catching up (PBFT.md 13, 14, 40, 42, 43)."""
 
+from carbonnode.chain.genesis import Parameters
 from carbonnode.consensus import actions as act
 from carbonnode.consensus import events as ev
 from carbonnode.consensus import messages as msg
-from carbonnode.consensus.config import StableState, Tuning
+from carbonnode.consensus.config import EpochConfig, StableState, Tuning
 from carbonnode.consensus.evidence import CHECKPOINT
 from carbonnode.consensus.proofs import check_certificate
 from tests.unit.consensus.lab import Driven, Lab, header_hash, of, sent
@@ -86,6 +87,26 @@ def test_what_runs_on_a_diverged_state_is_not_voted_for(lab: Lab) -> None:
     assert not sent(out, msg.Checkpoint)
 
 
+def test_a_diverged_replica_that_nobody_helps_orders_on_and_asks_again_after_a_pause() -> None:
+    lab = Lab(window=8)
+    lab.epoch = EpochConfig(0, 1, lab.validators, Parameters(window=8, epoch_blocks=2))
+    replica = lab.replica()
+    for height in (1, 2):
+        replica.order(lab, height, lab.batch(str(height)))
+        replica.receive(*[lab.checkpoint(i, height, b"certified".ljust(32)) for i in (0, 2, 3)])
+    assert [a.height for a in of(replica.log, act.RequestSync) if isinstance(a, act.RequestSync)] == [2]
+    out = replica.give(ev.Synced(now_ms=replica.now, height=0, header_hash=bytes(32), certificate=None))
+    assert not of(out, act.RequestSync), "asking at once, again and again, it would order nothing meanwhile"
+    replica.order(lab, 3, lab.batch("3"))
+    assert replica.replica.state().ordered == 3
+    assert not of(replica.wait(1_500), act.RequestSync)
+    assert of(replica.wait(1_000), act.RequestSync)
+    certificate = lab.certificate(2, b"certified".ljust(32))
+    out = replica.give(ev.Synced(now_ms=replica.now, height=2, header_hash=certificate.header_hash, certificate=certificate))
+    assert not replica.replica.state().diverged
+    assert not of(out, act.RequestSync)
+
+
 def test_a_diverged_replica_finalises_nothing_that_it_has_not_ordered(lab: Lab) -> None:
     replica = lab.replica()
     replica.order(lab, 1, lab.batch("a"))
@@ -127,6 +148,8 @@ def test_a_diverged_replica_asks_for_a_sync_at_the_next_boundary(lab: Lab) -> No
     assert [a.height for a in of(replica.log, act.RequestSync) if isinstance(a, act.RequestSync)] == [2]
     replica.give(ev.Synced(now_ms=replica.now, height=0, header_hash=bytes(32), certificate=None))
     assert replica.replica.state().diverged
+    assert len(of(replica.log, act.RequestSync)) == 1
+    replica.wait(2_500)
     assert len(of(replica.log, act.RequestSync)) == 2
 
 

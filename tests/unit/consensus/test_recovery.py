@@ -331,6 +331,7 @@ def test_promises_of_an_epoch_that_ended_bind_nobody(lab: Lab) -> None:
     after = again(lab, replica, epoch=following(lab, 2, (0, 1, 2, 3)), stable=StableState(1, certificate.header_hash, certificate))
     state = after.replica.state()
     assert (state.epoch, state.view, state.active, state.stable) == (1, 0, True, 1)
+    assert after.replica.parameters == lab.parameters
 
 
 def test_messages_and_promises_of_the_next_epoch_wait_for_it(lab: Lab) -> None:
