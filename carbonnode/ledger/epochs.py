@@ -306,6 +306,9 @@ def _changed_parameters(parameters: Parameters, key: object, value: object) -> P
     changed = Parameters(**{**{name: getattr(parameters, name) for name in names}, str(key): value})
     if changed.epoch_blocks <= changed.window:
         raise NotApplicable("an epoch must be longer than the window")
+    if changed.validity_blocks < parameters.validity_blocks:
+        # Ids are kept as long as the parameter says now: one that ran before with a later end would be forgotten before that end, and run again.
+        raise NotApplicable("validity_blocks can't be lowered: transactions that ran could run again", code="epoch.validity-lowered")
     if changed.gas_schedule not in SCHEDULES:
         raise NotApplicable(f"this program has no gas schedule {changed.gas_schedule}")
     return changed
