@@ -143,16 +143,16 @@ def test_no_vote_leads_to_parameters_with_which_the_executor_could_run_out_of_me
 
 
 def test_no_vote_lets_a_transaction_run_again_by_a_shorter_validity() -> None:
-    chain = Chain(genesis=genesis(more=(ContractSource("rules", RULES),), epoch_blocks=10, window=8, validity_blocks=50))
-    raw = chain.tx("pay", "bank", "ann", 1, valid_until=51)
+    chain = Chain(genesis=genesis(more=(ContractSource("rules", RULES),), epoch_blocks=10, window=8))
+    raw = chain.tx("pay", "bank", "ann", 1, valid_until=60)
     assert chain.block(raw).kept == (0,)
     decide(chain, 20, "chain", key="validity_blocks", value=5)
     assert outcome(chain, 0) == "epoch.validity-lowered"
-    decide(chain, 20, "chain", key="validity_blocks", value=60)
+    decide(chain, 20, "chain", key="validity_blocks", value=1_001)
     assert outcome(chain, 1) == ""
-    while chain.executor.height < 51:
+    while chain.executor.height < 60:
         assert chain.block(raw).kept == ()
-    assert chain.executor.epochs()[0].parameters.validity_blocks == 60
+    assert chain.executor.epochs()[0].parameters.validity_blocks == 1_001
     assert chain.balance("ann") == 1
 
 
