@@ -53,6 +53,8 @@ def chain(genesis: Path, first: int, last: int | None, node: str | None, output:
     from carbonnode.chain.genesis import parse_genesis
     from carbonnode.client.audit import audit_chain
 
+    if last is not None and last < first:
+        raise click.UsageError(f"--last {last} lies before --first {first}: nothing would be audited")
     trusted = parse_genesis(read_file(genesis, "genesis file"), genesis)
 
     async def work(client: "Client") -> dict[str, Any]:

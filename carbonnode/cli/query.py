@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from carbonnode.cli.hints import meaning
 from carbonnode.cli.output import Output, note
 from carbonnode.cli.session import json_option, node_option, open_wallet, signer_options, with_client
 
@@ -60,8 +61,7 @@ def report(output: Output, contract: str, view: str, answer: "QueryAnswer", fiel
         output.result(value)
     if answer.outcome != "OK":
         code = answer.code or answer.outcome
-        hint = ": sign with --from NAME of an entity that may read it" if code.startswith("ACCESS") else ""
-        note(f"error [{code}]: the view {contract}.{view} answered {answer.outcome}{hint}")
+        note(f"error [{code}]: the view {contract}.{view} answered {answer.outcome}: {meaning(code, contract)}")
         return 1
     return 0
 

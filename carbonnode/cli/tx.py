@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from carbonnode.cli.groups import SuggestingGroup
+from carbonnode.cli.hints import meaning
 from carbonnode.cli.output import Output, note
 from carbonnode.cli.session import json_option, node_option, open_wallet, signer_options, with_client, write_file
 from carbonnode.errors import ConfigError
@@ -111,7 +112,7 @@ def report(output: Output, info: "TransactionInfo") -> int:
         return 1
     if info.status == "final" and not info.ok:
         code = info.code or info.outcome
-        note(f"error [{code}]: the contract answered {info.outcome}: nothing was changed; the code names the rule that refused it")
+        note(f"error [{code}]: the contract answered {info.outcome}, and nothing was changed: {meaning(code)}")
         return 1
     return 0
 

@@ -91,6 +91,8 @@ async def audit_chain(client: Client, genesis: Genesis, first: int = 0, last: in
     """
     tip = (await client.status()).height if last is None else last
     audit = ChainAudit(genesis, await client.validators())
+    if tip < first:
+        audit.problems.append(f"block {first}: the chain is at {tip}: nothing was audited")
     for start in range(first, tip + 1, PAGE):
         blocks = await client.blocks(start, min(PAGE, tip + 1 - start))
         for info in blocks:

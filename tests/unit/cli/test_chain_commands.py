@@ -48,6 +48,7 @@ def test_a_failed_call_exits_1_with_its_code(command: Command) -> None:
     status, document, errors = command("tx", "call", "cash", "fail", "--from", "st-001", "--wait")
     assert (status, document["outcome"], document["code"]) == (1, "ABORT", "CASH-AVAILABLE")
     assert "[CASH-AVAILABLE]" in errors
+    assert "carbonnode account balance" in errors
 
 
 def test_a_refused_transaction_exits_1(command: Command, node: Any) -> None:

@@ -148,6 +148,8 @@ def test_wrong_usage_exits_2_with_one_document(capsys: pytest.CaptureFixture[str
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "--seed" in printed.err
+    status, document = _json(capsys, "audit", "chain", "--genesis", "any.json", "--first", "10", "--last", "5")
+    assert (status, "nothing would be audited" in str(document)) == (2, True)
 
 
 def test_contract_run_wants_each_contract_once_and_one_that_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -129,6 +129,8 @@ async def test_a_node_is_audited_page_by_page() -> None:
     assert (found["ok"], found["blocks"], found["certificates"], found["last"]) == (True, 205, 204, 204)
     missing = await audit_chain(served, GENESIS, 100, 300)
     assert missing["problems"] == ["block 205: the node doesn't have it"]
+    beyond = await audit_chain(served, GENESIS, 206)
+    assert (beyond["ok"], beyond["problems"]) == (False, ["block 206: the chain is at 204: nothing was audited"])
 
 
 @pytest.mark.asyncio
