@@ -58,6 +58,8 @@ class Core:
         self.own_view_change: ViewChange | None = None
         self.view_changes: dict[int, ViewChange] = {}
         self.suspects: dict[int, tuple[int, Suspect]] = {}
+        self.heard_suspects: set[int] = set()
+        """Whose SUSPECT of this view was heard: from then on only its own link makes it fresh again."""
         self.left_on: tuple[Suspect, ...] = ()
         """The SUSPECTs on which this replica left a view, for those who missed them."""
         self.left_ms = 0

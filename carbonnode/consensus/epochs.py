@@ -37,6 +37,7 @@ def enter(core: Core, config: EpochConfig) -> None:
         numbers.clear()
     core.wanted.clear()
     core.abstainers.clear()
+    core.heard_suspects.clear()
     core.dirty.clear()
     core.ordered = core.stable
     core.next_height = core.stable + 1

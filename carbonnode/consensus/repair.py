@@ -127,7 +127,8 @@ def _send_certificates(core: Core, status: Status, sender: int) -> None:
 
 def _send_view(core: Core, sender: int) -> None:
     if core.active and core.new_view is not None:
-        core.send(sender, core.new_view)
+        if not core.abstaining or core.new_view.signer != core.index:  # who abstains sends nothing under its own name, be it what others kept of it
+            core.send(sender, core.new_view)
     elif core.own_view_change is not None:
         core.send(sender, core.own_view_change)
 

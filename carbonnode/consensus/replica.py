@@ -205,12 +205,12 @@ def _received(core: Core, event: Received) -> None:
         if row is not None:
             row(core, message, event.sender)
         else:
-            _signed(core, message)  # type: ignore[arg-type]  # what isn't a link message is a signed one
+            _signed(core, message, event.sender)  # type: ignore[arg-type]  # what isn't a link message is a signed one
     except PeerViolation as violation:
         core.blame(event.sender, violation)
 
 
-def _signed(core: Core, message: Signed) -> None:
+def _signed(core: Core, message: Signed, sender: int | None) -> None:
     """Sort a signed message by epoch, view and height: now, later, or never."""
     if message.epoch != core.epoch.epoch:
         if message.epoch == core.epoch.epoch + 1:
@@ -218,6 +218,9 @@ def _signed(core: Core, message: Signed) -> None:
         return
     if message.signer == core.index and not core.abstaining:
         _own_message(core, message)
+        return
+    if isinstance(message, Suspect):
+        views.on_suspect(core, message, sender)
         return
     if not isinstance(message, PrePrepare | Prepare | Commit):
         _ANY_TIME[type(message)](core, message)
@@ -288,7 +291,6 @@ _VOTES: dict[type, _Row] = {PrePrepare: ordering.on_pre_prepare, Prepare: orderi
 
 _ANY_TIME: dict[type, _Row] = {
     Checkpoint: finality.on_checkpoint,
-    Suspect: views.on_suspect,
     ViewChange: views.on_view_change,
     NewView: views.on_new_view,
 }
@@ -335,6 +337,6 @@ def _replay_early(core: Core) -> None:
     core.replay = False
     for message in repair.take_early(core):
         try:
-            _signed(core, message)
+            _signed(core, message, None)
         except PeerViolation as violation:
             core.blame(message.signer, violation)

@@ -13,10 +13,15 @@ from carbonnode.consensus.messages import NewView, Reproposal, Suspect, ViewChan
 from carbonnode.consensus.proofs import Outcome, check_new_view, check_view_change, outcome, stable_height
 
 
-def on_suspect(core: Core, message: Suspect) -> None:
-    """A member asks for the end of a view; only the current one counts, and only as long as the request is fresh."""
-    if message.view == core.view:
-        core.suspects[message.signer] = (core.now, message)
+def on_suspect(core: Core, message: Suspect, sender: int | None) -> None:
+    """A member asks for the end of a view; only the current one counts, and only as long as the request is fresh.
+
+    Anybody may hand it on once. Later only its signer repeats it: or a single liar could keep a doubt that has long passed, and move a view with it.
+    """
+    if message.view != core.view or (message.signer in core.heard_suspects and sender != message.signer):
+        return
+    core.heard_suspects.add(message.signer)
+    core.suspects[message.signer] = (core.now, message)
 
 
 def on_view_change(core: Core, message: ViewChange) -> None:
@@ -129,6 +134,7 @@ def start(core: Core, view: int) -> None:
     core.named.clear()
     core.named_top = 0
     core.suspects.clear()
+    core.heard_suspects.clear()
     core.suspicion = None
     core.quorum_left_ms = None
     core.awaiting_batch = None
@@ -190,6 +196,7 @@ def enter(core: Core, message: NewView, result: Outcome) -> None:
     core.left_on = ()
     core.view_changes = {signer: vc for signer, vc in core.view_changes.items() if vc.view > message.view}
     core.suspects.clear()
+    core.heard_suspects.clear()
     core.suspicion = None
     core.quorum_left_ms = None
     core.awaiting_batch = None

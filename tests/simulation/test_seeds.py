@@ -54,6 +54,7 @@ def test_larger_networks_with_all_the_villains_they_tolerate(replicas: int, byza
         (6927, 4, 0, 2_000, False),  # the same, in a view change
         (100011, 4, 0, 2_000, True),  # votes of an epoch were durable before the block that it begins with was final anywhere: the checker stumbled
         (20049, 4, 1, 15_000, False),  # power took blocks, and a new view proposed again what had been prepared above their marks: no vote of its primary's
+        (219, 4, 0, 2_000, False),  # who lost its disk handed a NEW-VIEW on that it had signed before
         (2, 5, 1, 3_000, True),  # transactions known from a fallen proposal were nobody's to propose again
     ],
 )

@@ -230,6 +230,15 @@ def test_what_others_proved_before_votes_were_lost_says_nothing_of_what_was_vote
     assert replica.replica._core.abstain_target == -1
 
 
+def test_who_abstains_hands_on_no_new_view_of_its_own(lab: Lab) -> None:
+    for index in (1, 3):
+        replica = lab.replica(index, lost_votes=True)
+        replica.receive(lab.new_view(1, tuple(lab.view_change(i, 1) for i in (0, 1, 2)), ()), sender=2)
+        assert replica.replica.state().view == 1
+        out = replica.receive(said(0), sender=2)
+        assert bool(sent(out, msg.NewView)) == (index != 1)
+
+
 def test_abstention_survives_a_restart(lab: Lab) -> None:
     replica = abstainer(lab)
     after = again(lab, replica)

@@ -9,7 +9,7 @@ from carbonnode.consensus import messages as msg
 from carbonnode.consensus.journal import Voted, decode_record
 from carbonnode.consensus.proofs import check_new_view, check_view_change
 from carbonnode.errors import InvariantViolation
-from tests.unit.consensus.lab import Driven, Lab, header_hash, of, sent
+from tests.unit.consensus.lab import WALL, Driven, Lab, header_hash, of, sent
 
 
 def changes(driven: Driven) -> list[msg.ViewChange]:
@@ -431,3 +431,21 @@ def test_a_certificate_in_a_view_change_tells_who_lags(lab: Lab) -> None:
     replica = lab.replica(1)
     out = replica.receive(lab.view_change(2, 1, stable=lab.certificate(20, b"h" * 32)))
     assert [a.height for a in of(out, act.RequestSync) if isinstance(a, act.RequestSync)] == [20]
+
+
+def test_a_doubt_that_passed_is_not_made_fresh_by_others(lab: Lab) -> None:
+    replica = lab.replica(1)
+    replica.receive(lab.suspect(2))
+    for height in range(1, 12):
+        replica.wait(300)
+        replica.certify(lab, height, replica.order(lab, height, lab.batch(str(height), time_ms=WALL + replica.now - 1_000)))
+    replica.receive(lab.suspect(2), lab.suspect(3), sender=3)
+    assert (replica.replica.state().view, replica.replica.state().active) == (0, True)
+    replica.receive(lab.suspect(2), sender=2)  # its own link says it still doubts
+    assert not replica.replica.state().active or replica.replica.state().view == 1
+
+
+def test_a_doubt_that_was_not_heard_may_be_handed_on(lab: Lab) -> None:
+    replica = lab.replica(3)
+    replica.receive(lab.suspect(1), lab.suspect(2), sender=2)
+    assert replica.replica.state().view == 1
