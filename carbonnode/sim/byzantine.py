@@ -31,12 +31,15 @@ from carbonnode.consensus.messages import (
     suspect_bytes,
     view_change_bytes,
 )
+from carbonnode.node.wire import RequestKind
 from carbonnode.sim.checks import Checks
+from carbonnode.sim.liars import LIES, Lie
 from carbonnode.sim.node import SimNode
 from carbonnode.sim.world import World
 
 _MAX_REMEMBERED = 64
 _HUGE_VIEW = 1 << 40
+_AGREEMENT_MS = 500
 
 
 class ByzantineNode(SimNode):
@@ -51,6 +54,10 @@ class ByzantineNode(SimNode):
         self.victims: set[int] = set()
         self.twin: dict[bytes, bytes] = {}
         self.overheard: list[Prepare | Commit | Checkpoint | Suspect] = []
+        self.lie: Lie = LIES[0]
+        self.agrees = True
+        """Whether it takes to another lie at every fetch, mostly with its kind."""
+        self.agreed_ms = 0
 
     def choose_strategy(self) -> None:
         """Another one, against other victims."""
@@ -67,6 +74,21 @@ class ByzantineNode(SimNode):
                 self.overheard.pop(self.world.dice.below(_MAX_REMEMBERED))
             self.overheard.append(message)
         super().receive(source, message)
+
+    def serve(self, kind: RequestKind, payload: bytes, answer: Callable[[bytes], None]) -> None:
+        """Corrupt snapshots, or none. Whoever fetches meets another lie each time; the villains mostly agree on one."""
+        if self.agrees and kind == RequestKind.SNAPSHOTS and self.world.now - self.agreed_ms > _AGREEMENT_MS:
+            self._agree()
+        told = self.lie(self, kind, payload)
+        if told is not None:
+            answer(told)
+
+    def _agree(self) -> None:
+        lie = self.world.dice.pick(LIES)
+        for peer in self.peers.values() if self.world.dice.chance(700) else (self,):
+            if isinstance(peer, ByzantineNode):
+                peer.lie, peer.agreed_ms = lie, self.world.now
+        self.world.note(f"n{self.number} lies: {lie.__name__}")
 
     def settle_down(self) -> None:
         """The ways that hurt longest, when all other trouble is over."""

@@ -10,9 +10,11 @@ from carbonnode.chain.batch import Batch
 from carbonnode.chain.certificate import Certificate, checkpoint_bytes
 from carbonnode.chain.hashing import tagged_hash
 from carbonnode.consensus import actions as act
+from carbonnode.consensus.config import EpochConfig
 from carbonnode.consensus.evidence import Evidence, verify_evidence
 from carbonnode.consensus.replica import Replica
-from carbonnode.sim.chain import Block
+from carbonnode.sim.chain import VALIDITY_BLOCKS, Block, state_root
+from carbonnode.sim.disk import Decided
 from carbonnode.sim.votes import VoteChecks
 from carbonnode.sim.world import WALL_START_MS, World
 
@@ -82,9 +84,12 @@ class Checks(VoteChecks):
         if block.height != parent.height + 1 or block.parent != parent.header_hash:
             self.world.violation(f"node {node} finalised height {block.height} on something else than height {parent.height}")
             return
-        if set(block.applied) & parent.seen:
-            self.world.violation(f"a transaction was applied twice, at height {block.height}")
         self._check_certificate(block, certificate)
+        self._append(block)
+
+    def _append(self, block: Block) -> None:
+        if set(block.applied) & self.chain[-1].seen:
+            self.world.violation(f"a transaction was applied twice, at height {block.height}")
         self.chain.append(block)
         self.epochs[block.following.epoch] = block.following
         if block.decided is not None:
@@ -104,11 +109,56 @@ class Checks(VoteChecks):
         if certificate.epoch != block.epoch.epoch or len(signers) < needed or len(signers) != len(certificate.votes):
             self.world.violation(f"height {block.height} has a bad certificate: {len(signers)} good votes of {len(certificate.votes)}, {needed} needed")
 
+    # ---- snapshots
+
+    def installed(self, node: int, decided: Decided) -> None:
+        """A node begins anew from a fetched state: the certified one of that height, leaf by leaf, with the ids of the blocks before it."""
+        if not self.honest(node):
+            return
+        block = decided.block
+        where = f"node {node} takes over a state of height {block.height}"
+        true = self.world.execution.by_hash.get(block.header_hash)
+        if true is None:
+            self.world.violation(f"{where} whose header {block.header_hash.hex()[:8]} nobody ever made")
+            return
+        self._reach(node, true)
+        if self.chain[block.height] is not true:
+            self.world.violation(f"{where} that is of another chain: {block.header_hash.hex()[:8]}")
+        self._check_certificate(true, decided.certificate)
+        root, certified = state_root(block.leaves), true.header.state_root
+        if root != certified or block.leaves != true.leaves:
+            self.world.violation(f"{where} that isn't the certified one: root {root.hex()[:8]}, certified {certified.hex()[:8]}")
+        if block.seen != true.seen or [_text(e) for e in (block.following, block.decided)] != [_text(e) for e in (true.following, true.decided)]:
+            self.world.violation(f"{where} and reads it otherwise than those who executed it")
+        lowest = max(1, block.height - VALIDITY_BLOCKS)
+        if decided.ids != {height: self.world.execution.ids(self.chain[height]) for height in range(lowest, block.height + 1)}:
+            self.world.violation(f"{where} with other ids than were executed")
+
+    def _reach(self, node: int, block: Block) -> None:
+        """A quorum may have certified blocks that no honest node holds yet: they belong to the chain all the same."""
+        missing: list[Block] = []
+        while block.height > self.top:
+            missing.append(block)
+            block = self.world.execution.by_hash[block.parent]
+        if self.chain[block.height] is not block:
+            self.world.violation(f"fork: node {node} takes over a state on {block.header_hash.hex()[:8]} at height {block.height}")
+            return
+        for one in reversed(missing):
+            self._append(one)
+
+    def accused(self, node: int, peer: int, why: str) -> None:
+        """A node says that a peer lied about a snapshot."""
+        if self.honest(node):
+            self.blames["snapshot"] += 1
+            self.world.note(f"n{node} refuses n{peer}'s: {why}")
+            if self.honest(peer):
+                self.world.violation(f"node {node} blames the honest node {peer}: {why}")
+
+    # ---- the rest
+
     def wrong_root(self, block: Block) -> bytes:
         """The header hash of a faulty executor."""
         return tagged_hash(b"sim wrong root", block.header_hash)
-
-    # ---- the rest
 
     def stepped(self, node: int, replica: Replica) -> None:
         """After a step of an honest replica: memory is bounded (looked at now and then, as counting takes longer than a step)."""
@@ -169,3 +219,8 @@ class Checks(VoteChecks):
         accused = next((number for number, member in self.world.execution.members.items() if member.name == action.peer), None)
         if accused is not None and self.honest(accused):
             self.world.violation(f"node {node} blames the honest node {accused}: {action.code}: {action.detail}")
+
+
+def _text(epoch: EpochConfig | None) -> tuple[object, ...] | None:
+    """An epoch in comparable form."""
+    return None if epoch is None else (epoch.epoch, epoch.first_height, epoch.validators.hash, epoch.parameters)

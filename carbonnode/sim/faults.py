@@ -1,6 +1,7 @@
 """What goes wrong, and when: one fault after another, drawn from the world's dice, each with its end."""
 
 from collections.abc import Callable
+from functools import partial
 
 from carbonnode.chain.certificate import Certificate
 from carbonnode.sim.byzantine import ByzantineNode
@@ -41,6 +42,8 @@ class Faults:
             self.restart_all,
             self.pause_all,
             self.lose_disk,
+            self.absence,
+            self.absence,
             self.wrong_executor,
             self.turn,
         )
@@ -51,6 +54,7 @@ class Faults:
     def begin(self) -> None:
         """Make the first trouble soon."""
         for node in self.nodes.values():
+            node.on_transfer = partial(self._transfer_begins, node)
             if isinstance(node, ByzantineNode):
                 node.choose_strategy()
         self.world.at(self.world.dice.between(20, 600), self._next)
@@ -192,6 +196,28 @@ class Faults:
                 node.asleep_until = self.world.now + self.world.dice.between(300, 3_000)
                 self.world.note(f"n{node.number}, which leads view {state.view}, stops until {node.asleep_until} ms")
 
+    def absence(self) -> None:
+        """A process is away for long: what it missed may be pruned when it is back."""
+        up = self._honest_up()
+        if len(up) == sum(node.honest for node in self.nodes.values()):
+            node = self.world.dice.pick(up)
+            node.crash(power=False)
+            self._restart_later(node, 20_000)
+
+    def _transfer_begins(self, node: SimNode) -> None:
+        """Some transfers are interrupted: by kill -9, or by a loss of power."""
+        dice = self.world.dice
+        if not self.active or not node.honest or not dice.chance(400):
+            return
+        power = dice.chance(500)
+
+        def interrupt() -> None:
+            if self.active and node.up:
+                node.crash(power=power)
+                self._restart_later(node, 1_000)
+
+        self.world.at(dice.between(5, 200), interrupt)
+
     def power_loss(self) -> None:
         """A machine loses power: what wasn't synced is gone or torn."""
         up = self._honest_up()
@@ -260,7 +286,7 @@ class Faults:
         self.world.note(f"n{node.number} loses its disk")
         node.crash(power=True)
         genesis: tuple[Block, Certificate | None] = (self.world.execution.genesis, None)
-        node.disk = Disk(blocks=[genesis], synced_blocks=1)
+        node.disk = Disk(blocks=[genesis])
         node.checks.abstainers.add(node.number)
         node.checks.lost_disk(node.number)
         self._restart_later(node)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from carbonnode.chain.batch import Batch
+from carbonnode.chain.certificate import Certificate
 from carbonnode.chain.validators import ValidatorSet
 from carbonnode.consensus import actions as act
 from carbonnode.consensus import events as ev
@@ -12,16 +13,19 @@ from carbonnode.consensus.config import StableState
 from carbonnode.consensus.messages import Message, Status, verify_signed
 from carbonnode.consensus.replica import Replica
 from carbonnode.errors import CarbonnodeError
-from carbonnode.sim.chain import SHORT_WINDOW, Block
+from carbonnode.node.wire import RequestKind
+from carbonnode.sim.chain import SHORT_WINDOW, VALIDITY_BLOCKS, Block
 from carbonnode.sim.checks import Checks
-from carbonnode.sim.disk import Disk
+from carbonnode.sim.disk import Disk, Shelved
 from carbonnode.sim.keys import SimSigner
+from carbonnode.sim.snapshots import Shelf
+from carbonnode.sim.sync import Sync, Transfer
 from carbonnode.sim.trace import describe
 from carbonnode.sim.world import WALL_START_MS, World
 
 _RETRY_MS = 40
 _SYNC_EVERY = SHORT_WINDOW
-"""Blocks between two syncs of block store and state: as in the node up to a window, so that a loss of power takes a window of them."""
+"""Blocks between two syncs of block store and state: as in the node up to a window, so that a loss of power takes a window of them. Snapshots are made then."""
 _FOLLOW_MS = 700
 
 
@@ -48,10 +52,10 @@ class _Memory:
     overlays: dict[int, Block] = field(default_factory=dict)
     queue: list[act.Execute] = field(default_factory=list)
     executing: bool = False
-    sync_wish: int = 0
     proposed: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
     unsynced_tokens: list[int] = field(default_factory=list)
     syncing_disk: bool = False
+    sync: Sync | None = None
 
 
 class SimNode:
@@ -66,7 +70,16 @@ class SimNode:
         self.peers = peers
         self.signer = SimSigner(number)
         world.ring.add(self.signer)
-        self.disk = Disk(blocks=[(world.execution.genesis, None)], synced_blocks=1)
+        self.disk = Disk(blocks=[(world.execution.genesis, None)])
+        self.shelf = Shelf(world.execution)
+        self.kept_snapshots = world.dice.between(1, 2)
+        self.sync_every = _SYNC_EVERY // 2 if world.dice.chance(400) else _SYNC_EVERY
+        self.prunes = world.dice.chance(700)
+        """Whether it drops the blocks that nobody needs who takes its oldest snapshot."""
+        self.transfer: Transfer | None = None
+        self.on_transfer: Callable[[], None] = lambda: None
+        """Told when it begins to fetch a snapshot."""
+        self.transfers = 0
         self.speeds = Speeds()
         self.skew_ms = 0
         self.asleep_until = 0
@@ -118,8 +131,10 @@ class SimNode:
         """Start the process from what the disk holds."""
         world = self.world
         self._run += 1
+        if self.disk.decided is not None:
+            self.install_decided()
         block, certificate = self.disk.blocks[-1]
-        self.disk.synced_blocks = len(self.disk.blocks)
+        self.disk.synced_height = self.disk.height
         try:
             journal = self.disk.open_journal()
             replica = Replica.restore(
@@ -169,6 +184,7 @@ class SimNode:
         self.checks.crashed(self.number)
         self._run += 1
         self.memory = None
+        self.transfer = None
         if power:
             self.disk.lose_power(self.world.dice)
             self.pool.clear()
@@ -466,20 +482,24 @@ class SimNode:
             return
         self._store(block, action.certificate)
 
-    def _store(self, block: Block, certificate: Any) -> None:
+    def _store(self, block: Block, certificate: Certificate) -> None:
         self.checks.finalised(self.number, block, certificate)
         self.disk.blocks.append((block, certificate))
+        self.disk.note_change(block, certificate)
         for wire_hash in block.applied:
             self.pool.pop(wire_hash, None)
         if self.memory is not None:
             self.memory.proposed.pop(block.height, None)
-        count = len(self.disk.blocks)
-        if count % _SYNC_EVERY == 0:
-            self._synced_blocks(count)
+        if block.height % self.sync_every == 0:
+            self._synced_blocks(block, certificate)
 
-    def _synced_blocks(self, count: int) -> None:
-        self.disk.synced_blocks = max(self.disk.synced_blocks, count)
-        self.disk.cut_below(self.disk.synced_blocks - 1)
+    def _synced_blocks(self, block: Block, certificate: Certificate) -> None:
+        disk = self.disk
+        disk.synced_height = max(disk.synced_height, block.height)
+        disk.cut_below(disk.synced_height)
+        disk.shelf = [*disk.shelf, Shelved(block, certificate, disk.changes_before(block.height))][-self.kept_snapshots :]
+        if self.prunes:
+            disk.prune(disk.shelf[0].block.height - VALIDITY_BLOCKS)
 
     def _discard(self, _action: act.DiscardOverlays) -> None:
         assert self.memory is not None
@@ -494,31 +514,34 @@ class SimNode:
     def _request_sync(self, action: act.RequestSync) -> None:
         memory = self.memory
         assert memory is not None
-        wanted = memory.sync_wish
-        memory.sync_wish = max(memory.sync_wish, action.height)
-        if wanted == 0:
-            self.later(self.world.dice.between(5, 60), self._try_sync)
+        if memory.sync is None:
+            memory.sync = Sync(self)
+        memory.sync.want(action.height)
 
-    def _try_sync(self) -> None:
+    def forget_work(self) -> None:
+        """A sync begins: what is ordered and not final is void."""
         memory = self.memory
         assert memory is not None
-        peers = [p for p in self.peers.values() if p is not self and p.up and p.honest and p.height >= self.height and self.reaches(p)]
-        behind = [p for p in peers if p.height > self.height]
         memory.overlays.clear()
         memory.queue.clear()
         memory.proposed.clear()
-        if behind:
-            peer = behind[self.world.dice.below(len(behind))]
-            upto = min(peer.height, self.height + 1 + self.world.dice.below(40))
-            for block, certificate in peer.disk.blocks[self.height + 1 : upto + 1]:
-                self._store(block, certificate)
-                # Consensus didn't see this block ordered: it must not wait for what is in it.
-                self.give(ev.RequestsDropped(now_ms=self.clock_ms, wire_hashes=block.applied))
-                if self.memory is not memory:
-                    return
+
+    def take_over(self, blocks: list[tuple[Block, Certificate | None]]) -> bool:
+        """Store certified blocks that follow ours; False if the process ended over it."""
+        memory = self.memory
+        for block, certificate in blocks:
+            assert certificate is not None  # only genesis has none
+            self._store(block, certificate)
+            # Consensus didn't see this block ordered: it must not wait for what is in it.
+            self.give(ev.RequestsDropped(now_ms=self.clock_ms, wire_hashes=block.applied))
+            if self.memory is not memory:
+                return False
+        return True
+
+    def synced(self) -> None:
+        """A sync is over."""
         if self.speeds.wrong_roots:
             self.speeds.wrong_roots = False
-        memory.sync_wish = 0
         block, certificate = self.disk.blocks[-1]
         self.world.note(f"n{self.number} synced to height {block.height}")
         self.checks.synced(self.number, block)
@@ -532,3 +555,23 @@ class SimNode:
                 next_epoch=block.decided,
             )
         )
+
+    # ---- snapshots
+
+    def serve(self, kind: RequestKind, payload: bytes, answer: Callable[[bytes], None]) -> None:
+        """Answer a peer that fetches a snapshot."""
+        answer(self.shelf.answer(self.disk, kind, payload))
+
+    def install_decided(self) -> None:
+        """The state that was decided on takes the place of the old one; what is in it waits no more."""
+        decided = self.disk.decided
+        assert decided is not None
+        self.checks.installed(self.number, decided)
+        self.disk.install(decided)
+        self.transfers += 1
+        self.world.note(f"n{self.number} begins anew from the snapshot of h{decided.block.height}")
+        done = tuple(wire_hash for wire_hash in self.pool if wire_hash in decided.block.seen)
+        for wire_hash in done:
+            del self.pool[wire_hash]
+        if self.memory is not None and done:
+            self.give(ev.RequestsDropped(now_ms=self.clock_ms, wire_hashes=done))

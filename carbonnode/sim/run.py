@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from carbonnode.chain.hashing import tagged_hash
+from carbonnode.chain.transaction import Body, Call, Transaction
 from carbonnode.chain.validators import ValidatorSet
 from carbonnode.consensus.config import EpochConfig
 from carbonnode.errors import ConfigError
@@ -12,6 +13,7 @@ from carbonnode.sim.byzantine import ByzantineNode
 from carbonnode.sim.chain import SHORT_WINDOW, Execution, members, parameters
 from carbonnode.sim.checks import Checks
 from carbonnode.sim.faults import Faults
+from carbonnode.sim.keys import SimSigner
 from carbonnode.sim.node import SimNode
 from carbonnode.sim.world import World
 
@@ -20,6 +22,7 @@ HEAL_BOUND_MS = 180_000
 _CONVERGE_HEIGHTS = 3
 _SETTLE_MS = 10_000
 _IDLE_MS = 8_000
+_CALL = Call("cash", "note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class SimResult:
     heal_ms: int
     """Simulated time from healing to convergence (or to giving up)."""
     simulated_ms: int
+    transfers: int
+    """States that nodes took over by snapshot."""
     alarms: dict[str, int]
     proven_faulty: tuple[int, ...]
 
@@ -78,7 +83,7 @@ class Simulation:
         spares = 2 if reconfigure else 0
         people = members(replicas + spares)
         first = EpochConfig(0, 1, ValidatorSet(tuple(people[number] for number in range(replicas))), parameters(SHORT_WINDOW) if reconfigure else parameters())
-        self.world = World(seed, Execution(first, people), first, trace)
+        self.world = World(seed, Execution(first, people, f"sim {seed}"), first, trace)
         # Half of the runs begin under a Byzantine primary.
         villains = set(range(byzantine)) if self.world.dice.chance(500) else set(self.world.dice.some(range(replicas), byzantine))
         self.nodes: dict[int, SimNode] = {}
@@ -88,6 +93,7 @@ class Simulation:
             self.nodes[number] = kind(self.world, number, self.checks, self.nodes)
         self.faults = Faults(self.world, self.nodes, spare=(replicas - 1) // 3 - byzantine)
         self.clients_until: int | None = None
+        self._client_key = SimSigner(0, b"client")
         self.sent = 0
         self.honest = [node for _, node in sorted(self.nodes.items()) if node.honest]
         if byzantine:
@@ -104,7 +110,8 @@ class Simulation:
 
     def _transaction(self) -> bytes:
         self.sent += 1
-        return tagged_hash(b"sim tx", (self.seed % (1 << 64)).to_bytes(8, "big"), self.sent.to_bytes(8, "big"))
+        body = Body(self.world.chain_id, self._client_key.public_key, self.sent.to_bytes(16, "big"), 1 << 32, 1, (_CALL,))
+        return self.world.execution.send(Transaction.sign(body, self._client_key))
 
     def _client(self) -> None:
         dice = self.world.dice
@@ -189,6 +196,7 @@ class Simulation:
             steps=world.steps,
             heal_ms=heal_ms,
             simulated_ms=world.now,
+            transfers=sum(node.transfers for node in self.nodes.values()),
             alarms=dict(sorted(self.checks.alarms.items())),
             proven_faulty=tuple(sorted(self.checks.proven_faulty)),
         )

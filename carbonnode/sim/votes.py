@@ -36,7 +36,7 @@ class VoteChecks:
         self.ends: dict[int, int] = {}
         """The last height of an epoch, once the next one is decided."""
         self._given: dict[tuple[int, _Vote], bytes] = {}
-        self._said: set[tuple[int, type, int, int]] = set()
+        self._said: dict[tuple[int, type, int, int], Message] = {}
         self._waiting: dict[tuple[int, int], tuple[int, list[bytes]]] = {}
         """By node and token: the stable height at which they were given, and the records."""
         self._unjudged: list[tuple[int, int, Voted]] = []
@@ -152,9 +152,11 @@ class VoteChecks:
 
     def _own_view(self, node: int, message: ViewChange | NewView | Suspect, replica: Replica) -> None:
         key = (node, message.epoch)
-        new = (node, type(message), message.epoch, message.view) not in self._said
-        self._said.add((node, type(message), message.epoch, message.view))
-        if replica.stable < self._lost.get(node, 0):
+        said = self._said.setdefault((node, type(message), message.epoch, message.view), message)
+        new = said is message
+        # Its own NEW-VIEW of a time before the loss may come back to it, and be handed on like anybody's.
+        handed_on = isinstance(message, NewView) and not new and said == message
+        if replica.stable < self._lost.get(node, 0) and not handed_on:
             self.world.violation(f"node {node} lost its disk, and takes part in a view change all the same")
         if isinstance(message, NewView) and new:  # said again, it may come from a node whose power loss took blocks
             self._own_new_view(node, message)

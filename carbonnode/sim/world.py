@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from carbonnode.chain.hashing import tagged_hash
 from carbonnode.consensus.config import EpochConfig
 from carbonnode.consensus.messages import Message, decode_message, encode_message
 from carbonnode.sim.chain import Execution
@@ -36,7 +35,7 @@ class World:
         self.dice = Dice(seed)
         self.execution = execution
         self.first = first
-        self.chain_id = tagged_hash(b"sim chain", str(seed).encode())
+        self.chain_id = execution.founding.chain_id
         self.ring = KeyRing()
         self.weather = Weather()
         self.now = 0
@@ -87,13 +86,17 @@ class World:
 
     def carry(self, source: int, target: int, message: Message, deliver: Callable[[Message], None]) -> None:
         """Bring a message from node to node, or not, once or twice, early or late. It travels as bytes."""
+        arrived = self._over_the_wire(message)
+        self.cross(source, target, lambda: deliver(arrived))
+
+    def cross(self, source: int, target: int, arrive: Callable[[], None]) -> None:
+        """Let something come across a link, or not, once or twice, early or late."""
         weather, dice = self.weather, self.dice
         if (source, target) in weather.blocked or dice.chance(weather.loss):
             return
-        arrived = self._over_the_wire(message)
         extra = weather.clogged.get((source, target), 0)
         for _ in range(2 if dice.chance(weather.duplicate) else 1):
-            self.at(dice.between(weather.delay_min, weather.delay_max) + extra, lambda: deliver(arrived))
+            self.at(dice.between(weather.delay_min, weather.delay_max) + extra, arrive)
 
     def _over_the_wire(self, message: Message) -> Message:
         data = encode_message(message)

@@ -10,6 +10,7 @@ import pytest
 
 from carbonnode.sim import Simulation
 from carbonnode.sim.byzantine import ByzantineNode, equivocate
+from carbonnode.sim.liars import changed_chunks
 from carbonnode.sim.world import Weather
 
 FOLDER = Path(__file__).parent / "conversations"
@@ -112,7 +113,7 @@ def lost_disk_abstains(lines: list[str]) -> None:
     until(simulation, 300)
     node = simulation.nodes[3]
     node.crash(power=True)
-    node.disk = type(node.disk)(blocks=[(simulation.world.execution.genesis, None)], synced_blocks=1)
+    node.disk = type(node.disk)(blocks=[(simulation.world.execution.genesis, None)])
     simulation.checks.abstainers.add(3)
     simulation.checks.lost_disk(3)
     until(simulation, 400)
@@ -139,6 +140,34 @@ def validator_joins(lines: list[str]) -> None:
         until(simulation, simulation.world.now + 5)
 
 
+def snapshot_taken_over(lines: list[str]) -> None:
+    """A node comes back when nobody has its next block any more: it fetches the state in chunks, refuses a liar's, is killed in the middle, and goes on."""
+    simulation = calm(lines, seed=4, byzantine=1)
+    for node in simulation.nodes.values():
+        node.prunes, node.kept_snapshots, node.sync_every = True, 1, 4
+    liar = next(node for node in simulation.nodes.values() if isinstance(node, ByzantineNode))
+    liar.agrees = False
+    liar.lie = changed_chunks
+    newcomer = simulation.honest[-1]
+    until(simulation, 300)
+    newcomer.crash(power=False)
+    for number in range(16):
+        simulation.world.at(400 + 230 * number, lambda: simulation.honest[0].admit(simulation._transaction()))
+    while simulation.checks.top < 12:
+        until(simulation, simulation.world.now + 5)
+    until(simulation, simulation.world.now + 100)
+    lines.clear()
+    newcomer.start()
+    while len(newcomer.disk.incoming.chunks) < 7:
+        until(simulation, simulation.world.now + 1)
+    newcomer.crash(power=True)
+    until(simulation, simulation.world.now + 100)
+    newcomer.start()
+    while newcomer.transfers == 0:
+        until(simulation, simulation.world.now + 1)
+    until(simulation, simulation.world.now + 50)
+
+
 SCENES: tuple[Callable[[list[str]], None], ...] = (
     one_block,
     primary_killed,
@@ -149,6 +178,7 @@ SCENES: tuple[Callable[[list[str]], None], ...] = (
     laggard_syncs,
     lost_disk_abstains,
     validator_joins,
+    snapshot_taken_over,
 )
 
 

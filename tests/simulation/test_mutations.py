@@ -15,7 +15,6 @@ HELD_ELSEWHERE = {
     17: "admission and the resolver share one verifier: the node's",
     24: "block store and executor: storage and node",
     38: "the simulator has no bar for throughput: tests/unit/consensus/test_liveness.py",
-    44: "snapshots are the node's: consensus only asks for a sync",
 }
 """Lines of PBFT.md that no mutation of the state machine can break within sight of the simulator, and who holds them."""
 

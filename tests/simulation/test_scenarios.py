@@ -4,6 +4,7 @@ import pytest
 
 from carbonnode.sim import Simulation
 from carbonnode.sim.byzantine import ByzantineNode, equivocate, silent, wrong_roots
+from carbonnode.sim.liars import LIES, Lie
 from carbonnode.sim.node import SimNode
 
 
@@ -136,7 +137,7 @@ def test_a_lost_disk_abstains_and_comes_back() -> None:
     node = simulation.nodes[1]
     simulation.faults.spare = 1
     node.crash(power=True)
-    node.disk = type(node.disk)(blocks=[(simulation.world.execution.genesis, None)], synced_blocks=1)
+    node.disk = type(node.disk)(blocks=[(simulation.world.execution.genesis, None)])
     assert node.has_voted
     simulation.checks.abstainers.add(1)
     simulation.checks.lost_disk(1)
@@ -147,6 +148,28 @@ def test_a_lost_disk_abstains_and_comes_back() -> None:
     run_for(simulation, 40_000)
     assert simulation.checks.alarms["abstaining-over"] == 1
     assert not node.memory.replica.state().abstaining
+
+
+@pytest.mark.parametrize("lie", list(dict.fromkeys(LIES)))
+def test_a_wiped_node_takes_over_a_snapshot_whatever_a_liar_says(lie: Lie) -> None:
+    simulation = quiet(8, byzantine=1)
+    for each in simulation.nodes.values():
+        each.prunes, each.kept_snapshots, each.sync_every = True, 2, 4
+        if isinstance(each, ByzantineNode):
+            each.agrees, each.lie = False, lie
+    run_for(simulation, 3_000)
+    simulation.faults.active = False  # clients stop
+    assert simulation.checks.top >= 8
+    node = simulation.honest[1]
+    node.crash(power=True)
+    node.disk = type(node.disk)(blocks=[(simulation.world.execution.genesis, None)])
+    simulation.checks.abstainers.add(node.number)
+    simulation.checks.lost_disk(node.number)
+    node.start()
+    while node.height < 8 or node.memory is None or node.memory.replica.state().syncing:
+        run_for(simulation, 100)
+        assert simulation.world.now < 60_000
+    assert node.transfers == 1
 
 
 def test_two_kills_of_four_stop_the_chain_safely_and_it_resumes() -> None:
