@@ -9,13 +9,17 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
 
 from carbonnode.ledger.layout import prefix_end
+from carbonnode.vm.keys import part_ends
 
 MAX_LIST_KEYS = 65_536
 MAX_TOTAL_BYTES = 48 << 20
-"""Of all keys in all lists of an index."""
+"""Of all keys in all lists of an index. Lists are made up to two thirds of it; then what has no list is walked in the layer below."""
 KEY_BYTES = 48
 """A key object and its place in a list, without the key's own bytes."""
 LIST_BYTES = 400
+STEPS_BETWEEN_CLEARS = 16_384
+"""Steps and changes, each paid for, before all lists may be forgotten again: filling the index again and again would take longer than was paid."""
+_STORED = b"c/"
 
 Walk = Callable[[bytes, bytes | None, bool], Iterator[bytes]]
 """(start, stop, reverse): the base layer's keys with start <= key < stop."""
@@ -51,38 +55,43 @@ class KeyIndex:
         self._present = present
         self._max_list = max_list
         self._lists: dict[bytes, _Keys] = {}
-        self._lengths: dict[int, int] = {}
+        self._lengths: set[int] = set()
+        """Of the ledger's own prefixes; a contract's are found by the parts of the key, for it could ask for prefixes of hundreds of lengths."""
         self._max_bytes = max_bytes
         self._bytes = 0
+        self._steps = 0
+        self._full = False
+        """Whether a list wasn't made for want of room."""
 
     def add(self, key: bytes) -> None:
         """The key, absent before, is present now."""
-        for length in self._lengths:
-            held = self._lists.get(key[:length])
-            if held is None:
-                continue
+        for held in self._holding(key):
             if held.wide:
                 place = bisect_left(held.keys, key)
                 if place < len(held.keys) and held.keys[place] == key:
                     continue
             insort(held.keys, key)
             self._bytes += len(key) + KEY_BYTES
-        if self._bytes > self._max_bytes:
-            self.clear()
+        self._steps += 1
+        self._make_room()
 
     def remove(self, key: bytes) -> None:
         """The key, present before, is absent now."""
-        for length in self._lengths:
-            held = self._lists.get(key[:length])
-            if held is None:
-                continue
+        for held in self._holding(key):
             place = bisect_left(held.keys, key)
             if place < len(held.keys) and held.keys[place] == key:
                 del held.keys[place]
                 self._bytes -= len(key) + KEY_BYTES
 
+    def _holding(self, key: bytes) -> list[_Keys]:
+        """The lists that a key belongs to."""
+        lists = self._lists
+        ends = part_ends(key) if key.startswith(_STORED) else self._lengths
+        return [held for held in [lists.get(key[:end]) for end in ends] if held is not None]
+
     def next_key(self, prefix: bytes, after: bytes | None) -> bytes | None:
         """The smallest present key with `prefix` that is greater than `after`."""
+        self._steps += 1
         held = self._lists.get(prefix)
         if held is None:
             held = self._load(prefix)
@@ -99,6 +108,7 @@ class KeyIndex:
 
     def prev_key(self, prefix: bytes, before: bytes | None) -> bytes | None:
         """The greatest present key with `prefix` that is less than `before`."""
+        self._steps += 1
         held = self._lists.get(prefix)
         if held is None:
             held = self._load(prefix)
@@ -115,12 +125,15 @@ class KeyIndex:
         return found
 
     def _load(self, prefix: bytes) -> _Keys:
+        self._make_room()
         keys: list[bytes] = []
         wide, size = False, LIST_BYTES + len(prefix)
+        room = max(0, min(self._max_bytes // 2, self._max_bytes * 2 // 3 - self._bytes))
         for key in self._walk(prefix, prefix_end(prefix), False):
             size += len(key) + KEY_BYTES
-            if len(keys) >= self._max_list or size > self._max_bytes // 2:
+            if len(keys) >= self._max_list or size > room:
                 wide = True
+                self._full = self._full or room < size <= self._max_bytes // 2
                 break
             keys.append(key)
         changed = [key for key in self._changes(prefix) if key.startswith(prefix)]
@@ -136,15 +149,21 @@ class KeyIndex:
             held = _Keys(sorted(found), wide=False)
         else:
             held = _Keys(keys, wide=False)
-        if self._bytes > self._max_bytes:
-            self.clear()
         self._lists[prefix] = held
-        self._lengths[len(prefix)] = self._lengths.get(len(prefix), 0) + 1
+        if not prefix.startswith(_STORED):
+            self._lengths.add(len(prefix))
         self._bytes += LIST_BYTES + len(prefix) + sum([len(key) for key in held.keys]) + KEY_BYTES * len(held.keys)
         return held
+
+    def _make_room(self) -> None:
+        """Forget everything where the index is full, but not all the time: until then what has no list is walked below."""
+        rested = self._steps >= STEPS_BETWEEN_CLEARS
+        if (rested and (self._full or self._bytes > self._max_bytes)) or self._bytes > 2 * self._max_bytes:
+            self.clear()
 
     def clear(self) -> None:
         """Forget everything; lists are loaded again when asked for."""
         self._lists.clear()
         self._lengths.clear()
-        self._bytes = 0
+        self._bytes = self._steps = 0
+        self._full = False

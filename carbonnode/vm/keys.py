@@ -86,6 +86,17 @@ def encode_text(text: str) -> bytes:
     return b"\xb2" + text.encode().replace(b"\0", b"\0\xff") + _END
 
 
+def part_ends(key: bytes) -> list[int]:
+    """Where the storage prefix of a contract's full key ends, and each of its parts: any prefix that a walk may have is the key up to one of these."""
+    place = key.index(b"\0", key.index(b"\0") + 1) + 1
+    ends = [place]
+    while place < len(key):
+        head = key[place]
+        place = key.index(_END, place + 1) + 2 if head >= _BYTES else place + 1 if head <= _TRUE else place + 1 + abs(head - _ZERO)
+        ends.append(place)
+    return ends
+
+
 def decode_parts(data: bytes) -> tuple[Scalar, ...]:
     """The parts of an encoded key, without its prefix. Raises `ValueError` for bytes that no parts encode to."""
     parts: list[Scalar] = []

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonnode.vm.keys import KeyPart, decode_parts, encode_parts, storage_key, storage_prefix
+from carbonnode.vm.keys import KeyPart, decode_parts, encode_parts, part_ends, storage_key, storage_prefix
 
 INTS = st.integers(-(2**256), 2**256)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -63,3 +63,10 @@ def test_storages_of_a_contract_lie_apart() -> None:
     assert not storage_prefix("a", "mm").startswith(storage_prefix("a", "m"))
     assert not storage_prefix("ab", "m").startswith(storage_prefix("a", "m"))
     assert storage_key("a", "m", (1,)).startswith(storage_prefix("a", "m"))
+
+
+@given(two_keys())
+def test_the_ends_of_a_keys_parts_are_the_prefixes_that_a_walk_may_have(keys: tuple[tuple[KeyPart, ...], tuple[KeyPart, ...]]) -> None:
+    for key in keys:
+        whole = storage_key("a", "m", key)
+        assert [whole[:end] for end in part_ends(whole)] == [storage_key("a", "m", key[:count]) for count in range(len(key) + 1)]

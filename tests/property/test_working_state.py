@@ -16,6 +16,7 @@ from carbonnode.ledger.salts import state_salt
 from carbonnode.ledger.state import FinalState, WorkingState
 from carbonnode.ledger.store import StateStore
 from carbonnode.ledger.tree import commit, fresh_root, key_hash, make_leaf
+from carbonnode.vm.keys import storage_key
 from carbonnode.vm.state import ABSENT
 
 KEYS = st.tuples(st.sampled_from([b"p/", b"p/a", b"q/", b"q\xff"]), st.integers(0, 12)).map(lambda pair: pair[0] + bytes([pair[1]]))
@@ -195,3 +196,17 @@ def test_the_index_agrees_with_a_sorted_set(base: set[bytes], changes: list[tupl
             view.remove(key)
             index.remove(key)
         check()
+
+
+STORED = st.builds(
+    lambda name, text, number: storage_key("x", name, (text, number)), st.sampled_from(["m", "mm"]), st.sampled_from(["", "a", "a\0", "ab"]), st.integers(-2, 2)
+)
+STARTS = st.builds(lambda name, parts: storage_key("x", name, parts), st.sampled_from(["m", "mm"]), st.sampled_from([(), ("",), ("a",), ("a\0",), ("b",)]))
+
+
+@given(st.sets(STORED), st.lists(st.tuples(STORED, st.booleans())), STARTS, st.none() | STORED, st.sampled_from([0, 2, 50]))
+@settings(max_examples=300, deadline=None)
+def test_the_index_of_what_contracts_store_agrees_with_a_sorted_set(
+    base: set[bytes], changes: list[tuple[bytes, bool]], prefix: bytes, bound: bytes | None, most: int
+) -> None:
+    test_the_index_agrees_with_a_sorted_set.hypothesis.inner_test(base, changes, prefix, bound, most)  # type: ignore[attr-defined]
