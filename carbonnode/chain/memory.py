@@ -20,7 +20,7 @@ HELD_BYTES: Final = 128 << 20
 """Blocks that aren't on disk, as the executor reckons; `node.pipeline` flushes beyond it."""
 RUN_BYTES_PER_GAS: Final = 24
 """What a run holds, and what runs left behind that only the collector frees."""
-WRITTEN_BYTES_PER_GAS: Final = 12
+WRITTEN_BYTES_PER_GAS: Final = 16
 """What a block leaves in the state, until it is flushed."""
 FLUSHED_BYTES_PER_GAS: Final = 24
 """The same while it is flushed: with LevelDB's batch and its table in memory."""

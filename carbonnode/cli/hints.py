@@ -64,6 +64,7 @@ WORDS: Final = {
     "VOUCHER-CHECK": "the check characters don't fit: compare it with the certificate, character by character",
     "CLOCK-NOT-A-TEST-NETWORK": "market time is the network's own here: only test networks move it",
     "vm.out-of-gas": "it needs more gas: give more with --gas",
+    "chain.output": "its events and results are more than its gas limit allows, a byte for every 2 gas: give more with --gas, or ask for less at once",
     "vm.arguments": "the arguments' number or types are others: see `carbonnode contract show NAME`",
 }  # fmt: skip
 

@@ -239,11 +239,11 @@ class BlockRun:
             self._seeds.append(salts.ledger_seed(secret, self.height, job.sequence))
             jobs.remove(state, job)
             job_id = job.id(self.height)
-            mark, gas = state.mark(), parameters.job_gas
+            mark, gas, before = state.mark(), parameters.job_gas, self._gas_used
             self._around.garbage.before(gas)
             outcome = machine.execute(state, env, SYSTEM_SENDER, (job.call,), gas, caller=job.contract) if self._may_run(job_id) else SKIPPED
             output = self.run_system_call(job_id, outcome, gas, mark)
-            budget -= max(outcome.gas_used, OUTPUT_GAS * output, JOB_LEAST_GAS)
+            budget -= max(self._gas_used - before, OUTPUT_GAS * output, JOB_LEAST_GAS)
 
     def _run_transactions(self, machine: Machine, env: Environment, transactions: Sequence[tuple[int, Transaction]]) -> None:
         state, seeds, execute, may_run, garbage = self._state, self._seeds, machine.execute, self._may_run, self._around.garbage
