@@ -258,7 +258,7 @@ class Driver:
 
     def peer_reachable(self, name: str, reachable: bool) -> None:
         """A validator's link came up, or closed with its redial refused."""
-        index = self._peers.get(name)
+        index = self._replica.index_of(name)
         if index is None:
             return
         if reachable:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from carbonnode.chain.fault_proof import VERSION, FaultProof, parse_fault_proof
 from carbonnode.chain.proof import ValidatorChange
 from carbonnode.consensus.evidence import Evidence
-from carbonnode.errors import InvalidBlock, StorageError
+from carbonnode.errors import InvalidBlock
 from carbonnode.storage.datadir import write_durably
 from carbonnode.storage.space import FULL_ERRNOS
 
@@ -20,7 +20,7 @@ MOST_A_SIGNER = 16
 
 
 class FaultStore:
-    """`directory` is made when the first proof comes. Raises `StorageError` if a file there isn't a proof."""
+    """`directory` is made when the first proof comes."""
 
     def __init__(self, directory: Path, chain_id: bytes) -> None:
         self._directory = directory
@@ -28,11 +28,13 @@ class FaultStore:
         self._proofs: dict[str, FaultProof] = {}
         self.lost = 0
         """Proofs that found no space on the disk."""
+        self.unreadable: list[Path] = []
+        """Files here that aren't proofs: no reason not to vote, but somebody should look."""
         for path in sorted(directory.glob("*.json")) if directory.is_dir() else ():
             try:
                 self._proofs[path.name] = parse_fault_proof(path.read_bytes())
-            except InvalidBlock as error:
-                raise StorageError(f"{path}: {error}: move it out of the data directory", code="corrupt") from None
+            except InvalidBlock:
+                self.unreadable.append(path)
 
     def __len__(self) -> int:
         return len(self._proofs)

@@ -145,3 +145,9 @@ def replaced_keys(peers: Iterable[PeerAddress], members: Iterable[Validator]) ->
     """The configured peers, with the transport keys that the validator set gives them."""
     keys = {member.name: member.transport_key for member in members}
     return [msgspec.structs.replace(peer, transport_key=keys.get(peer.name, peer.transport_key)) for peer in peers]
+
+
+def credible_height(said: Iterable[int], faults: int) -> int | None:
+    """The greatest height that more validators than may lie say they hold; None while too few have said anything."""
+    ranked = sorted(said, reverse=True)
+    return ranked[faults] if len(ranked) > faults else None

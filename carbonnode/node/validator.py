@@ -33,7 +33,7 @@ from carbonnode.node.feed import Feed
 from carbonnode.node.history import Block, History, events_of
 from carbonnode.node.intake import Intake
 from carbonnode.node.logs import Logger
-from carbonnode.node.membership import Membership
+from carbonnode.node.membership import Membership, credible_height
 from carbonnode.node.mempool import Entry, Mempool
 from carbonnode.node.metrics import NodeMetrics
 from carbonnode.node.organisations import Organisations
@@ -280,8 +280,10 @@ class ValidatorNode:
             if primary != self.around.config.node.name:
                 self._hand_over(primary, late)
             self._follow()
-            if self.membership is not None and self.tips and not self.syncer.active and max(self.tips.values()) <= self.stores.blocks.height:
-                self.membership.caught_up()
+            if self.membership is not None and not self.syncer.active:
+                common = credible_height([self.tips[name] for name in self.driver.others if name in self.tips], self.driver.epoch.validators.faults)
+                if common is not None and common <= self.stores.blocks.height:
+                    self.membership.caught_up()
 
     def _hand_over(self, peer: str, transactions: list[Transaction]) -> None:
         for start in range(0, len(transactions), RELAY_CHUNK):
@@ -291,7 +293,7 @@ class ValidatorNode:
     def _follow(self) -> None:
         """A node that doesn't vote hears no consensus: it learns from the others' tips that it lags."""
         height = self.stores.blocks.height
-        ahead = max(self.tips.values(), default=0)
+        ahead = max((height for name, height in self.tips.items() if name in self._followers), default=0)
         if not self.driver.member and ahead > height == self._seen_height and not self.syncer.active:
             self.driver.put(ev.PeersAhead(now_ms=self.driver.now, height=ahead))
         self._seen_height = height

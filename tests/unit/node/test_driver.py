@@ -24,11 +24,21 @@ class Replica:
         self.parameters = parameters
         self.actions = actions
 
-    def step(self, _event: ev.AnyEvent) -> tuple[act.AnyAction, ...]:
+        self.events: list[ev.AnyEvent] = []
+
+    def step(self, event: ev.AnyEvent) -> tuple[act.AnyAction, ...]:
+        self.events.append(event)
         return self.actions
 
-    def index_of(self, _name: str) -> int | None:
-        return None
+    def index_of(self, name: str) -> int | None:
+        return {"super-2": 3}.get(name)
+
+
+def driven(replica: Replica, epoch: EpochConfig, pool: Any, errors: list[BaseException]) -> Driver:
+    other: Any = SimpleNamespace(monotonic_ms=lambda: 1, wall_ms=lambda: 1)
+    return Driver(
+        replica=replica, name="super-1", epoch=epoch, sender=other, pool=pool, bodies=other, clock=other, crash=other, observer=other, on_fatal=errors.append
+    )
 
 
 async def test_a_proposal_is_held_to_the_limits_of_the_epoch_that_the_replica_is_in() -> None:
@@ -38,14 +48,23 @@ async def test_a_proposal_is_held_to_the_limits_of_the_epoch_that_the_replica_is
     seen: list[int] = []
     pool: Any = SimpleNamespace(parameters=old.parameters)
     resolver: Any = SimpleNamespace(resolve=lambda *_: seen.append(pool.parameters.max_block_transactions))
-    other: Any = SimpleNamespace(monotonic_ms=lambda: 1, wall_ms=lambda: 1)
     errors: list[BaseException] = []
     replica = Replica(new, act.ResolveBatch(1, b"d" * 32, Batch(1, ())))
-    driver = Driver(
-        replica=replica, name="super-1", epoch=old, sender=other, pool=pool, bodies=other, clock=other, crash=other, observer=other, on_fatal=errors.append
-    )
+    driver = driven(replica, old, pool, errors)
     pipeline: Any = SimpleNamespace(use_window=lambda *_: None)
-    driver.attach(other, resolver, pipeline)
+    driver.attach(pipeline, resolver, pipeline)
     driver.put(ev.WorkArrived(now_ms=1))
     assert errors == []
     assert seen == [5_000]
+
+
+async def test_who_is_away_is_named_by_the_indices_of_the_epoch_that_the_replica_is_in() -> None:
+    genesis = make_genesis()
+    pool: Any = SimpleNamespace(parameters=None)
+    errors: list[BaseException] = []
+    replica = Replica(Parameters())
+    driver = driven(replica, EpochConfig(0, 1, genesis.validators, Parameters()), pool, errors)
+    driver.peer_reachable("super-2", reachable=False)
+    driver.peer_reachable("nobody", reachable=False)
+    assert errors == []
+    assert replica.events == [ev.PeerUnreachable(now_ms=1, peer=3)]

@@ -11,7 +11,6 @@ from carbonnode.chain.proof import ValidatorChange
 from carbonnode.consensus.config import EpochConfig
 from carbonnode.consensus.evidence import PREPARE, Evidence, equivocation
 from carbonnode.consensus.messages import prepare_bytes
-from carbonnode.errors import StorageError
 from carbonnode.node import fault_store
 from carbonnode.node.driver import decided
 from carbonnode.node.fault_store import MOST_A_SIGNER, FaultStore
@@ -71,10 +70,11 @@ def test_a_full_disk_loses_a_proof_and_nothing_else(tmp_path: Path, monkeypatch:
     assert store.add(fault(), ()) is not None
 
 
-def test_a_file_that_is_no_proof_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_proof_is_named_and_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "odd.json").write_text("{}")
-    with pytest.raises(StorageError, match=r"odd\.json"):
-        FaultStore(tmp_path, CHAIN)
+    store = FaultStore(tmp_path, CHAIN)
+    assert (store.unreadable, len(store)) == ([tmp_path / "odd.json"], 0)
+    assert store.add(fault(), ()) is not None
 
 
 @pytest.mark.parametrize(("now", "then"), [(32, 8), (8, 32), (16, 16)])

@@ -13,7 +13,7 @@ from carbonnode.identity import Strength, create_node_keys
 from carbonnode.network import NetworkConfig, PeerAddress
 from carbonnode.node.config import NodeConfig, NodeSection
 from carbonnode.node.directory import NodeDirectory
-from carbonnode.node.membership import Membership, OwnKeys
+from carbonnode.node.membership import Membership, OwnKeys, credible_height
 
 
 def member(number: int, generation: int = 0) -> Validator:
@@ -162,3 +162,10 @@ def test_promotion_is_finished_whatever_moment_a_crash_hit(directory: NodeDirect
     assert {path.name: path.read_bytes() for path in (directory.path / "keys.former-1").iterdir()} == before
     assert directory.certificate_path.read_bytes() == b"new"
     assert directory.next_member(CONFIG) is None
+
+
+def test_one_liar_names_no_height_that_all_must_reach() -> None:
+    assert credible_height([10, 10**18, 12], 1) == 12
+    assert credible_height([10**18], 1) is None
+    assert credible_height([], 0) is None
+    assert credible_height([7], 0) == 7
