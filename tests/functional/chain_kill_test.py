@@ -19,13 +19,8 @@ NODE_POINTS = tuple(point for point in POINTS if point not in EXECUTOR_POINTS)
 
 @pytest.fixture
 def network(tmp_path: Path) -> Iterator[ToyNetwork]:
-    net = ToyNetwork(tmp_path)
-    try:
-        net.up()
-        net.wait_height(1)
+    with ToyNetwork(tmp_path).running_at(1) as net:
         yield net
-    finally:
-        net.down()
 
 
 def pay(net: ToyNetwork, node: NodeHandle, count: int = 10) -> list[Transaction]:

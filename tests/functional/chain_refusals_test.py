@@ -18,13 +18,8 @@ pytestmark = pytest.mark.functional
 
 @pytest.fixture
 def network(tmp_path: Path) -> Iterator[ToyNetwork]:
-    net = ToyNetwork(tmp_path)
-    try:
-        net.up()
-        net.wait_height(1)
+    with ToyNetwork(tmp_path).running_at(1) as net:
         yield net
-    finally:
-        net.down()
 
 
 def transfer_to_other_chain() -> Transaction:

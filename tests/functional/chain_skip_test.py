@@ -21,12 +21,8 @@ def network(tmp_path: Path) -> Iterator[ToyNetwork]:
     net = ToyNetwork(tmp_path)
     for node in net.nodes.values():
         node.environment.update(POISON)
-    try:
-        net.up()
-        net.wait_height(1)
+    with net.running_at(1):
         yield net
-    finally:
-        net.down()
 
 
 def test_the_network_survives_a_transaction_that_kills_its_executors(network: ToyNetwork) -> None:

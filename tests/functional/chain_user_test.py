@@ -19,13 +19,8 @@ STRANGER = signer("stranger")
 
 @pytest.fixture
 def network(tmp_path: Path) -> Iterator[ToyNetwork]:
-    net = ToyNetwork(tmp_path, users=[("user-1", "ORIGIN"), ("user-2", "OTHER")])
-    try:
-        net.up()
-        net.wait_height(1)
+    with ToyNetwork(tmp_path, users=[("user-1", "ORIGIN"), ("user-2", "OTHER")]).running_at(1) as net:
         yield net
-    finally:
-        net.down()
 
 
 def events_of(node: NodeHandle, user_blocks: int) -> list[dict[str, object]]:

@@ -1,6 +1,6 @@
 """What tests of real networks under fire share: a network with payments going on, and questions to its nodes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,13 @@ from tests.functional.proxy import FaultyLinks
 @contextmanager
 def burning(directory: Path, *, validators: int = 4, links: FaultyLinks | None = None) -> Iterator[Payer]:
     """A network with payments going on; at the end it is healed, stopped, and everything it left is checked."""
-    net = ToyNetwork(directory, validators=validators, links=links)
+    with paying(ToyNetwork(directory, validators=validators, links=links), links.heal if links is not None else None) as payer:
+        yield payer
+
+
+@contextmanager
+def paying(net: ToyNetwork, heal: Callable[[], None] | None) -> Iterator[Payer]:
+    """The same for a network that was made already; `heal` mends its links."""
     try:
         net.up()
         net.wait_height(1)
@@ -23,8 +29,8 @@ def burning(directory: Path, *, validators: int = 4, links: FaultyLinks | None =
         finally:
             payer.close()
     finally:
-        if links is not None:
-            links.heal()
+        if heal is not None:
+            heal()
         net.down()
 
 

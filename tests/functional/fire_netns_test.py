@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.fire_kit import grows, others, primary, view
+from tests.functional.fire_kit import grows, others, paying, primary, view
 from tests.functional.fire_load import Payer
 from tests.functional.harness import HOST, NodeHandle, ToyNetwork
 
@@ -151,17 +151,8 @@ def spaces() -> Iterator[dict[str, Space]]:
 @pytest.fixture(scope="module")
 def fire(tmp_path_factory: pytest.TempPathFactory, spaces: dict[str, Space]) -> Iterator[Payer]:
     net = SpacedNetwork(tmp_path_factory.mktemp("spaces"), spaces)
-    try:
-        net.up()
-        net.wait_height(1)
-        payer = Payer(net)
-        try:
-            yield payer
-        finally:
-            payer.close()
-    finally:
-        net.heal()
-        net.down()
+    with paying(net, net.heal) as payer:
+        yield payer
 
 
 def network_of(payer: Payer) -> SpacedNetwork:

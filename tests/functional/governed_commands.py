@@ -18,13 +18,8 @@ Execute = Callable[..., Any]
 @pytest.fixture
 def network(tmp_path: Path) -> Iterator[GovernedNetwork]:
     """A network whose first block is made."""
-    net = GovernedNetwork(tmp_path / "net")
-    try:
-        net.up()
-        net.wait_height(1)
+    with GovernedNetwork(tmp_path / "net").running_at(1) as net:
         yield net
-    finally:
-        net.down()
 
 
 @pytest.fixture

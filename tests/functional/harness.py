@@ -10,11 +10,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -340,6 +341,16 @@ class ToyNetwork:
             except subprocess.TimeoutExpired:
                 node.kill()
         checkers.check_stopped(self)
+
+    @contextmanager
+    def running_at(self, height: int = 1) -> Iterator[Self]:
+        """All nodes up, and at this height; they are stopped at the end, whatever happens."""
+        try:
+            self.up()
+            self.wait_height(height)
+            yield self
+        finally:
+            self.down()
 
     def wait(self, what: str, condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
         """`wait_for`, with the logs of all nodes in the message."""
