@@ -110,7 +110,7 @@ def close_block(state: WorkingState, kv: KV, outcome: Outcome) -> Layer:
     for item, event_salt in zip(outcome.events, event_salts, strict=True):
         leaf_hash(event_salt + numbers.number(item, bytes(32))[1])
     if outcome.scheduled:
-        jobs.schedule(state, outcome.scheduled)
+        jobs.schedule(state, outcome.scheduled, 0)
     receipt = Receipt(bytes(32), int(outcome.status), outcome.code, outcome.gas_used, 0, len(outcome.events), ())
     leaf_hash(salt + encode(receipt))
     numbers.write_heads()

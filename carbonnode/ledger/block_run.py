@@ -43,6 +43,7 @@ SKIPPED = Outcome(Status.ABORTED_BY_QUORUM, "chain.skipped", 0)
 OUTPUT_BYTES, OUTPUT_GAS = 1024, 2
 """Events and receipt of a run may have so many bytes, and one more for each so much gas of its limit (docs/adr/0024)."""
 TOO_MUCH_OUTPUT = "chain.output"
+TOO_MANY_JOBS = "chain.jobs"
 JOB_LEAST_GAS = 2_000
 """What a job takes of its block's budget at least: what asking for it cost."""
 REPORT_GAS = REPORTS_GAS // REPORTS_A_BLOCK
@@ -269,6 +270,8 @@ class BlockRun:
         keeps its effect, and loses events and results.
         """
         self._around.garbage.after(outcome.gas_used)
+        if outcome.scheduled and not jobs.fit(self._state, outcome.scheduled):
+            outcome = self._without_jobs(outcome, gas_limit, mark)
         room = OUTPUT_BYTES + gas_limit // OUTPUT_GAS
         made = self._number(tx_id, outcome, room)
         if made is None:
@@ -288,13 +291,20 @@ class BlockRun:
             output += len(encoded) + _EVENT_BYTES
         self._event_salts += event_salts
         if outcome.scheduled:
-            jobs.schedule(self._state, outcome.scheduled)
+            jobs.schedule(self._state, outcome.scheduled, self._market_ms)
         self._state.commit_transaction(writer)
         self._receipts.append(receipt)
         self._receipt_salts.append(salt)
         self._receipt_leaves.append(leaf_hash(salt + encoded_receipt))
         self._gas_used += outcome.gas_used
         return output
+
+    def _without_jobs(self, outcome: Outcome, gas_limit: int, mark: int | None) -> Outcome:
+        """What becomes of a run that asks for more scheduled calls than may wait: as with too much output."""
+        if mark is None:
+            return Outcome(outcome.status, outcome.code, outcome.gas_used, outcome.values, outcome.events, ())
+        self._state.rollback(mark)
+        return Outcome(Status.ABORT, TOO_MANY_JOBS, gas_limit)
 
     def _number(self, tx_id: bytes, outcome: Outcome, room: int) -> tuple[Receipt, bytes, list[tuple[Event, bytes]]] | None:
         """The receipt and events of a run with their encodings; None, with nothing numbered, if they have more bytes than there is room for."""

@@ -1,15 +1,22 @@
-"""Scheduled calls: kept in the state in (time, sequence) order, run before a block's transactions (design, section 5)."""
+"""Scheduled calls: kept in the state in (time, sequence) order, run before a block's transactions (design, section 5).
 
-from typing import NamedTuple
+Nobody pays for them when they run, so that one contract can't take the others' turn: a call asked for a time that is past comes after those that wait
+for now, never again in the block that asked for it; and a contract has a bounded number of them waiting.
+"""
+
+from collections import Counter
+from typing import Final, NamedTuple
 
 from carbonnode.chain import values
 from carbonnode.chain.hashing import tagged_hash
 from carbonnode.chain.transaction import Call
 from carbonnode.errors import InvariantViolation
-from carbonnode.ledger.layout import JOB_SEQUENCE, JOBS, job_key
+from carbonnode.ledger.layout import JOB_COUNTS, JOB_SEQUENCE, JOBS, job_key
 from carbonnode.ledger.state import WorkingState
 from carbonnode.vm.outcome import ScheduledCall
 
+MAX_WAITING: Final = 1024
+"""Scheduled calls of one contract that may wait."""
 _TIME_END = len(JOBS) + 8
 
 
@@ -26,15 +33,37 @@ class Job(NamedTuple):
         return tagged_hash(b"job", height.to_bytes(8, "big"), self.sequence.to_bytes(8, "big"))
 
 
-def schedule(state: WorkingState, scheduled: tuple[ScheduledCall, ...]) -> None:
-    """Write scheduled calls into the state."""
+def waiting(state: WorkingState, contract: str) -> int:
+    """How many scheduled calls a contract has."""
+    count = state.get(JOB_COUNTS + contract.encode())
+    return count if type(count) is int else 0
+
+
+def _count(state: WorkingState, contract: str, more: int) -> None:
+    count = waiting(state, contract) + more
+    if count > 0:
+        state.put(JOB_COUNTS + contract.encode(), count)
+    else:
+        state.delete(JOB_COUNTS + contract.encode())
+
+
+def fit(state: WorkingState, scheduled: tuple[ScheduledCall, ...]) -> bool:
+    """Whether the contracts may have so many more calls waiting."""
+    wanted = Counter([call.contract for call in scheduled])
+    return all(waiting(state, contract) + more <= MAX_WAITING for contract, more in wanted.items())
+
+
+def schedule(state: WorkingState, scheduled: tuple[ScheduledCall, ...], market_ms: int) -> None:
+    """Write scheduled calls into the state, none for a time up to `market_ms`, the present."""
     head = state.get(JOB_SEQUENCE)
     number = head if type(head) is int else 0
     for call in scheduled:
         number += 1
-        at_ms = min(max(call.at_ms, 0), (1 << 64) - 1)
+        at_ms = min(max(call.at_ms, market_ms + 1), (1 << 64) - 1)
         state.put(job_key(at_ms, number), (call.contract, call.method, *[values.encode_value(arg) for arg in call.args]))
     state.put(JOB_SEQUENCE, number)
+    for contract, more in sorted(Counter([call.contract for call in scheduled]).items()):
+        _count(state, contract, more)
 
 
 def next_due(state: WorkingState, market_ms: int) -> Job | None:
@@ -62,3 +91,4 @@ def next_time(state: WorkingState) -> int | None:
 def remove(state: WorkingState, job: Job) -> None:
     """Take a job out of the queue."""
     state.delete(job_key(job.at_ms, job.sequence))
+    _count(state, job.contract, -1)

@@ -25,6 +25,7 @@ CHECKED: Final = b"s/checked"
 REPORTS: Final = b"s/reports/"
 JOBS: Final = b"s/jobs/"
 JOB_SEQUENCE: Final = b"s/job-sequence"
+JOB_COUNTS: Final = b"s/job-count/"
 SEQUENCES: Final = b"s/sequence/"
 SECRET: Final = b"s/secret"
 

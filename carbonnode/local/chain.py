@@ -233,7 +233,8 @@ class LocalChain:
     def _keep(self, outcome: Outcome) -> None:
         for call in outcome.scheduled:
             self._job_number += 1
-            heapq.heappush(self._jobs, (call.at_ms, self._job_number, call))
+            # As on a node: never at once.
+            heapq.heappush(self._jobs, (max(call.at_ms, self.market_time_ms + 1), self._job_number, call))
         self._tell(outcome.events)
 
     def _tell(self, events: Sequence[EmittedEvent]) -> None:

@@ -14,7 +14,7 @@ from carbonnode.chain.merkle import leaf_hash, tree_head
 from carbonnode.chain.receipt import Status
 from carbonnode.chain.transaction import Call, Transaction
 from carbonnode.errors import ConfigError, InvalidBlock, InvariantViolation, RemoteError, StorageError
-from carbonnode.ledger import layout
+from carbonnode.ledger import jobs, layout
 from carbonnode.ledger.executor import BlockExecutor
 from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.ledger.tree_proof import verify_state_proof
@@ -363,6 +363,25 @@ def test_jobs_beyond_the_blocks_budget_wait_for_the_next() -> None:
     chain = Chain(genesis=genesis(job_gas=100_000, jobs_block_gas=250_000))
     chain.block(*[chain.tx("later", 1_000_100, -1) for _ in range(5)])
     assert [chain.block(time_ms=1_000_100 + step).job_count for step in range(3)] == [2, 2, 1]
+
+
+def test_a_job_for_a_time_that_is_past_waits_for_the_next_block_and_for_those_before_it() -> None:
+    chain = Chain(genesis=genesis(job_gas=100_000, jobs_block_gas=100_000))
+    chain.block(chain.tx("later", 0, 1), chain.tx("later", 0, 2), chain.tx("later", 1_000_050, 3), time_ms=1_000_010)
+    blocks = [chain.block(chain.tx("later", 0, 4), time_ms=1_000_060)] + [chain.block(time_ms=1_000_060 + step) for step in (10, 20, 30)]
+    assert [[dict(event.fields)["amount"] for event in block.events if event.name == "Ticked"] for block in blocks] == [[1], [2], [3], [4]]
+
+
+def test_a_contract_has_so_many_scheduled_calls_waiting_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "MAX_WAITING", 3)
+    chain = Chain()
+    block = chain.block(*[chain.tx("later", 1_000_100 + number, 1) for number in range(5)])
+    assert [(receipt.status, receipt.code) for receipt in block.receipts] == [(Status.OK, "")] * 3 + [(Status.ABORT, "chain.jobs")] * 2
+    assert chain.block(time_ms=1_000_100).job_count == 1
+    block = chain.block(chain.tx("later", 1_000_500, 1), chain.tx("later", 1_000_500, 1), time_ms=1_000_100)
+    assert [receipt.code for receipt in block.receipts if receipt.code] == []
+    assert chain.block(time_ms=1_000_600).job_count == 3
+    assert jobs.waiting(chain.executor._state, "toy") == 0
 
 
 # Invariants.
