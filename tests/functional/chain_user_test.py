@@ -98,7 +98,14 @@ def stored_bytes(node: NodeHandle) -> bytes:
 
 def test_a_user_node_that_was_down_catches_up(network: ToyNetwork) -> None:
     user, validator = network.nodes["user-1"], network.validators[0]
+    register = network.sign(OWNER, Call("identity", "register", ("ORIGIN",)))
+    network.submit(validator, [register])
+    network.settle(validator, [register])
     user.kill()
+    assert b"Received" not in stored_bytes(user)
+    paid = network.transfer(BANK, OWNER.public_key, 77)
+    network.submit(validator, [paid])
+    network.settle(validator, [paid])
     for _ in range(5):
         transaction = network.transfer(BANK, STRANGER.public_key, 1)
         network.submit(validator, [transaction])
@@ -108,3 +115,6 @@ def test_a_user_node_that_was_down_catches_up(network: ToyNetwork) -> None:
     network.wait_height(height, [user.name])
     network.assert_same(height, [user, validator])
     assert json.loads(httpx.get(f"{user.url}/readyz", timeout=10.0).content)
+    # What was addressed to its organisation meanwhile has reached it.
+    assert user.kill(signal.SIGTERM) == 0
+    assert b"Received" in stored_bytes(user)
