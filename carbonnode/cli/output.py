@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+_FIRST_MOMENT_MS = 10**12
+"""The year 2001: a number of ms below that is a duration. Above the year 9999 a number is no date either."""
+_LAST_MOMENT_MS = 253_402_300_800_000
+
+
 class Output:
     """Where an invocation writes. JSON is chosen by `--json`, and where stdout isn't a terminal."""
 
@@ -75,7 +80,7 @@ def pairs(data: Mapping[str, Any], title: str | None = None) -> Any:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in data.items():
-        table.add_row(Text(str(name)), Text(text(value)))
+        table.add_row(Text(str(name)), Text(named_text(name, value)))
     return table
 
 
@@ -90,8 +95,18 @@ def rows(header: Sequence[str], lines: Sequence[Sequence[Any]], title: str | Non
         numeric = bool(lines) and all(isinstance(line[position], int) and not isinstance(line[position], bool) for line in lines)
         table.add_column(str(name), justify="right" if numeric else "left", overflow="fold")
     for line in lines:
-        table.add_row(*[Text(text(value)) for value in line])
+        table.add_row(*[Text(named_text(name, value)) for name, value in zip(header, line, strict=True)])
     return table
+
+
+def named_text(name: str, value: Any) -> str:
+    """A value as a person reads it; a moment in ms, which its name tells, as date and time in UTC."""
+    if name.endswith("_ms") and isinstance(value, int) and not isinstance(value, bool) and _FIRST_MOMENT_MS <= value < _LAST_MOMENT_MS:
+        from datetime import UTC, datetime
+
+        seconds, ms = divmod(value, 1000)
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{ms:03d}Z"
+    return text(value)
 
 
 def text(value: Any) -> str:

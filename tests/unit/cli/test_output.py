@@ -33,6 +33,15 @@ def test_records_within_stand_below_as_tables() -> None:
     assert drawn(entities) == [["entity", "A"], ["units"], ["id", "power_t"], ["u1", "1.5"], ["entity", "B"], ["units"]]
 
 
+def test_moments_are_dates_and_durations_numbers() -> None:
+    status = {"time_ms": 1_735_779_624_729, "rtt_ms": 12_000, "heal_ms": 5, "until_ms": 1 << 62, "volume_t": 1_735_779_624_729}
+    found = {line[0]: " ".join(line[1:]) for line in drawn(status)}
+    assert found["time_ms"] == "2025-01-02 01:00:24.729Z"
+    assert (found["rtt_ms"], found["heal_ms"], found["until_ms"]) == ("12,000", "5", f"{1 << 62:,}")
+    assert found["volume_t"] == "1,735,779,624,729"
+    assert drawn([{"height": 1, "time_ms": 1_735_779_624_729}]) == [["height", "time_ms"], ["1", "2025-01-02", "01:00:24.729Z"]]
+
+
 def test_values_and_empty_lists_are_shown_as_they_are() -> None:
     assert drawn("[bold]not markup[/bold]") == [["[bold]not", "markup[/bold]"]]
     assert drawn({"bytes": {"hex": "00ff"}, "bids": [[1, 2], [3, 4]]}) == [["bytes", "0x00ff"], ["bids", "1,", "2,", "3,", "4"]]
