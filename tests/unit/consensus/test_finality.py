@@ -334,3 +334,10 @@ def test_a_follower_learns_from_its_driver_that_it_lags(lab: Lab) -> None:
     assert not of(follower.give(ev.PeersAhead(now_ms=follower.now, height=0)), act.RequestSync)
     out = follower.give(ev.PeersAhead(now_ms=follower.now, height=9))
     assert [a.height for a in of(out, act.RequestSync) if isinstance(a, act.RequestSync)] == [9]
+
+
+def test_a_certificate_out_of_reach_tells_of_its_height_and_is_not_kept(lab: Lab) -> None:
+    replica = lab.replica()
+    replica.receive(msg.Certified(lab.certificate(100, b"h" * 32)), sender=2)
+    assert 100 not in replica.replica._core.certificates
+    assert [a.height for a in of(replica.log, act.RequestSync) if isinstance(a, act.RequestSync)] == [100]

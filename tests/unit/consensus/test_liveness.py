@@ -351,3 +351,10 @@ def test_f_plus_1_peers_of_a_later_epoch_start_a_sync_one_doesnt(lab: Lab) -> No
     replica.receive(later, sender=3)
     replica.wait(500)
     assert of(replica.log, act.RequestSync)
+
+
+def test_a_primary_does_not_suspect_itself(lab: Lab) -> None:
+    primary = lab.replica(0)
+    primary.give(ev.RequestsAdmitted(now_ms=primary.now, wire_hashes=(b"t" * 32,)))
+    primary.wait(20_000)
+    assert primary.replica.state().suspicion is None

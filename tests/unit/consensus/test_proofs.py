@@ -7,6 +7,7 @@ import pytest
 
 from carbonnode.chain.batch import NULL_BATCH
 from carbonnode.consensus import messages as msg
+from carbonnode.consensus.config import EpochConfig
 from carbonnode.consensus.proofs import VerifyCache, check_certificate, check_new_view, check_prepared, check_view_change, outcome
 from carbonnode.errors import PeerViolation
 from tests.unit.consensus.lab import Lab
@@ -159,3 +160,10 @@ def test_the_cache_remembers_good_signatures_only_and_is_bounded() -> None:
     asked.clear()
     assert cache(b"k", b"1", b"good")
     assert asked == [b"1"]
+
+
+def test_a_certificate_of_a_height_before_its_epoch_is_refused(lab: Lab) -> None:
+    config = EpochConfig(0, 10, lab.validators, lab.parameters)
+    check_certificate(lab.certificate(10, b"h" * 32), config, lab.chain_id, lab.ring.verify)
+    with pytest.raises(PeerViolation):
+        check_certificate(lab.certificate(9, b"h" * 32), config, lab.chain_id, lab.ring.verify)

@@ -262,6 +262,16 @@ def test_our_own_votes_coming_back_are_nothing_special(lab: Lab) -> None:
     assert not of(out, act.Alarm)
 
 
+def test_our_votes_for_what_is_final_coming_back_are_nothing_special_either(lab: Lab) -> None:
+    replica = lab.replica()
+    replica.certify(lab, 1, replica.order(lab, 1, lab.batch("a")))
+    assert replica.replica.stable == 1
+    mine = [*sent(replica.log, msg.Prepare), *sent(replica.log, msg.Commit), *sent(replica.log, msg.Checkpoint)]
+    assert len(mine) == 3
+    assert not of(replica.receive(*mine, sender=2), act.Alarm)
+    assert not replica.replica.state().abstaining
+
+
 def test_two_processes_with_one_key_learn_of_each_other_from_those_who_hear_both(lab: Lab) -> None:
     proposals = (lab.pre_prepare(1, lab.batch("a")), lab.pre_prepare(1, lab.batch("b")))
     votes = (lab.prepare(1, 1, b"x" * 32), lab.prepare(1, 1, b"y" * 32))

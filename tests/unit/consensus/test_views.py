@@ -449,3 +449,33 @@ def test_a_doubt_that_was_not_heard_may_be_handed_on(lab: Lab) -> None:
     replica = lab.replica(3)
     replica.receive(lab.suspect(1), lab.suspect(2), sender=2)
     assert replica.replica.state().view == 1
+
+
+def test_doubts_of_a_view_that_ended_count_in_no_other(lab: Lab) -> None:
+    replica = lab.replica(0)
+    replica.receive(lab.suspect(2))
+    replica.receive(lab.new_view(1, tuple(lab.view_change(i, 1) for i in (1, 2, 3)), ()))
+    replica.receive(lab.suspect(3, view=1))
+    assert (replica.replica.state().view, replica.replica.state().active) == (1, True)
+
+
+def test_commits_of_a_view_that_ended_count_in_no_other(lab: Lab) -> None:
+    replica = lab.replica(2)
+    digest = lab.batch("a").digest
+    replica.receive(lab.pre_prepare(1, lab.batch("a")), lab.commit(0, 1, digest), lab.commit(1, 1, digest))
+    replica.receive(lab.new_view(1, tuple(lab.view_change(i, 1, (lab.proof(1, digest),)) for i in (0, 1, 3)), ((1, digest),)))
+    out = replica.receive(lab.prepare(0, 1, digest, view=1), lab.prepare(3, 1, digest, view=1))
+    assert sent(out, msg.Commit)
+    assert replica.replica.state().ordered == 0
+    replica.receive(lab.commit(0, 1, digest, view=1), lab.commit(3, 1, digest, view=1))
+    assert replica.replica.state().ordered == 1
+
+
+def test_batches_of_ended_views_that_nothing_rests_on_are_forgotten(lab: Lab) -> None:
+    replica = lab.replica(2)
+    core = replica.replica._core
+    prepared, dropped = lab.batch("a"), lab.batch("b")
+    replica.receive(lab.pre_prepare(1, prepared), lab.prepare(1, 1, prepared.digest), lab.prepare(3, 1, prepared.digest), lab.pre_prepare(2, dropped))
+    assert set(core.batches) == {(1, prepared.digest), (2, dropped.digest)}
+    replica.receive(lab.new_view(1, tuple(lab.view_change(i, 1) for i in (0, 1, 3)), ()))
+    assert set(core.batches) == {(1, prepared.digest)}
