@@ -15,6 +15,7 @@ from carbonnode.chain.validators import Validator
 from carbonnode.chain.values import Value
 from carbonnode.identity import NodeRequest, Strength, create_node_keys
 from carbonnode.local import ruleset
+from carbonnode.node.config import StorageSection
 from carbonnode.resources import contract_source
 from tests.functional.harness import BANK, DAY_MS, DOMAIN, PASSPHRASE, SUPPLY, TOY, NodeHandle, ToyNetwork, signer
 
@@ -28,10 +29,16 @@ class GovernedNetwork(ToyNetwork):
     """Everybody dials everybody; the members' keys are `signer(entity)`."""
 
     def __init__(
-        self, directory: Path, *, followers: Sequence[str] = (), users: Sequence[tuple[str, str]] = (), parameters: Parameters = PARAMETERS
+        self,
+        directory: Path,
+        *,
+        followers: Sequence[str] = (),
+        users: Sequence[tuple[str, str]] = (),
+        parameters: Parameters = PARAMETERS,
+        storage: StorageSection | None = None,
     ) -> None:
         self.parameters = parameters
-        super().__init__(directory, parameters=parameters, followers=followers, users=users)
+        super().__init__(directory, parameters=parameters, followers=followers, users=users, storage=storage)
 
     def base_contracts(self) -> tuple[ContractSource, ...]:
         shipped = tuple(ContractSource(name, contract_source(name)) for name in ("rules", "identity"))
