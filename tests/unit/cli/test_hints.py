@@ -6,13 +6,14 @@ import pytest
 
 from carbonnode import resources
 from carbonnode.cli.hints import WORDS, meaning
+from carbonnode.ledger.block_run import TOO_MUCH_OUTPUT
 from carbonnode.local.ruleset import CONTRACTS
 from carbonnode.vm import codes
 
 
 def test_words_belong_to_codes_that_exist() -> None:
     sources = "".join(resources.contract_source(name) for name in CONTRACTS)
-    known = set(re.findall(r'"([A-Z]+(?:-[A-Z0-9]+)+)"', sources)) | {value for value in vars(codes).values() if isinstance(value, str)}
+    known = set(re.findall(r'"([A-Z]+(?:-[A-Z0-9]+)+)"', sources)) | {value for value in vars(codes).values() if isinstance(value, str)} | {TOO_MUCH_OUTPUT}
     assert set(WORDS) - known == set()
 
 
