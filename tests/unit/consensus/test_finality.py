@@ -341,3 +341,13 @@ def test_a_certificate_out_of_reach_tells_of_its_height_and_is_not_kept(lab: Lab
     replica.receive(msg.Certified(lab.certificate(100, b"h" * 32)), sender=2)
     assert 100 not in replica.replica._core.certificates
     assert [a.height for a in of(replica.log, act.RequestSync) if isinstance(a, act.RequestSync)] == [100]
+
+
+def test_a_primary_proposes_nothing_while_it_syncs(lab: Lab) -> None:
+    primary = lab.replica(0)
+    primary.receive(msg.Certified(lab.certificate(100, b"h" * 32)), sender=2)
+    assert primary.replica.state().syncing
+    primary.give(ev.WorkArrived(now_ms=primary.now))
+    before = len(of(primary.log, act.RequestBatch))
+    primary.wait(5_000)
+    assert len(of(primary.log, act.RequestBatch)) == before

@@ -230,6 +230,15 @@ def test_what_others_proved_before_votes_were_lost_says_nothing_of_what_was_vote
     assert replica.replica._core.abstain_target == -1
 
 
+def test_who_abstains_is_given_our_highest_certificate_though_it_stands_where_we_stand(lab: Lab) -> None:
+    replica = lab.replica()
+    replica.certify(lab, 1, replica.order(lab, 1, lab.batch("a")))
+    replica.wait(200)
+    assert not sent(replica.receive(msg.Status(0, 0, True, 1, 1, (), False), sender=2), msg.Certified)
+    out = replica.receive(msg.Status(0, 0, True, 1, 1, (), True), sender=3)
+    assert [m.certificate.height for m in sent(out, msg.Certified) if isinstance(m, msg.Certified)] == [1]
+
+
 def test_who_abstains_hands_on_no_new_view_of_its_own(lab: Lab) -> None:
     for index in (1, 3):
         replica = lab.replica(index, lost_votes=True)
