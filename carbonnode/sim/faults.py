@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from carbonnode.chain.certificate import Certificate
+from carbonnode.sim.adversary import Adversary
 from carbonnode.sim.byzantine import ByzantineNode
 from carbonnode.sim.chain import Block
 from carbonnode.sim.disk import Disk
@@ -51,13 +52,17 @@ class Faults:
             # A lone node has no links to trouble; and nobody else holds what a loss of power takes from it, which is more than f = 0 promises.
             self.kinds = tuple(kind for kind in self.kinds if kind not in (self.partition, self.one_way, self.clog, self.power_loss, self.restart_all))
 
-    def begin(self) -> None:
-        """Make the first trouble soon."""
+    def begin(self, *, adversary: bool = False) -> None:
+        """Make the first trouble soon; with `adversary`, links that work against the protocol come first."""
         for node in self.nodes.values():
             node.on_transfer = partial(self._transfer_begins, node)
             if isinstance(node, ByzantineNode):
                 node.choose_strategy()
-        self.world.at(self.world.dice.between(20, 600), self._next)
+        soon = self.world.dice.between(20, 600)
+        if adversary:
+            Adversary(self.world, self.nodes, lambda: self.active, lambda: self.world.at(soon, self._next)).begin()
+        else:
+            self.world.at(soon, self._next)
 
     def _next(self) -> None:
         if not self.active:

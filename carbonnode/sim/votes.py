@@ -6,7 +6,7 @@ from carbonnode.chain.batch import NULL_BATCH
 from carbonnode.consensus import actions as act
 from carbonnode.consensus.config import EpochConfig
 from carbonnode.consensus.evidence import CHECKPOINT, COMMIT, PRE_PREPARE, PREPARE
-from carbonnode.consensus.journal import Entered, Left, Voted, decode_record
+from carbonnode.consensus.journal import Entered, Left, Prepared, Voted, decode_record
 from carbonnode.consensus.messages import Checkpoint, Commit, Message, NewView, Prepare, PrePrepare, Suspect, ViewChange, batch_digest
 from carbonnode.consensus.replica import Replica
 from carbonnode.sim.world import World
@@ -39,6 +39,8 @@ class VoteChecks:
         self._said: dict[tuple[int, type, int, int], Message] = {}
         self._waiting: dict[tuple[int, int], tuple[int, list[bytes]]] = {}
         """By node and token: the stable height at which they were given, and the records."""
+        self.prepared: dict[int, tuple[int, int]] = {}
+        """Height and view of the prepared certificate that a node kept last."""
         self._unjudged: list[tuple[int, int, Voted]] = []
         self._durable: set[tuple[int, _Vote, bytes]] = set()
         self._left: dict[tuple[int, int], int] = {}
@@ -113,6 +115,8 @@ class VoteChecks:
         elif isinstance(record, Left):
             key = (node, record.message.epoch)
             self._left[key] = max(self._left.get(key, 0), record.message.view)
+        elif isinstance(record, Prepared):
+            self.prepared[node] = (record.proof.height, record.proof.view)
 
     def crashed(self, node: int) -> None:
         """What waited for the disk waits no more; it may have reached it."""

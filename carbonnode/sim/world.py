@@ -26,6 +26,16 @@ class Weather:
     """Directed pairs that drop everything: a partition is a set of them, a one-way fault a single one."""
     clogged: dict[tuple[int, int], int] = field(default_factory=dict)
     """Directed pairs with extra delay."""
+    muted: dict[type, int | None] = field(default_factory=dict)
+    """Kinds of messages that nobody hears, or one node alone."""
+    cut_off: int | None = None
+    """A node that no link reaches."""
+
+    def hears(self, source: int, target: int, message: Message) -> bool:
+        """Whether nothing that is aimed at this message keeps it from its target."""
+        if self.cut_off is not None and self.cut_off in (source, target):
+            return False
+        return type(message) not in self.muted or self.muted[type(message)] == target
 
 
 class World:
@@ -87,6 +97,8 @@ class World:
     def carry(self, source: int, target: int, message: Message, deliver: Callable[[Message], None]) -> None:
         """Bring a message from node to node, or not, once or twice, early or late. It travels as bytes."""
         arrived = self._over_the_wire(message)
+        if not self.weather.hears(source, target, message):
+            return
         self.cross(source, target, lambda: deliver(arrived))
 
     def cross(self, source: int, target: int, arrive: Callable[[], None]) -> None:

@@ -14,7 +14,6 @@ HELD_ELSEWHERE = {
     5: "the codec, before the replica: tests/unit/consensus/test_messages.py",
     17: "admission and the resolver share one verifier: the node's",
     24: "block store and executor: storage and node",
-    28: "one height prepared with two batches in two views is too rare in 200 seeds: tests/unit/consensus/test_proofs.py",
     38: "the simulator has no bar for throughput: tests/unit/consensus/test_liveness.py",
 }
 """Lines of PBFT.md that no mutation of the state machine can break within sight of the simulator, and who holds them."""
