@@ -6,7 +6,7 @@ from carbonnode.chain.transaction import Body, Call, Transaction
 from tests.load.accounts import BOOK, Account, nonce_of
 
 MID_FEN = 6_196
-ORDER_GAS = 200_000
+ORDER_GAS = 150_000
 MARKETABLE = 0.6
 
 
