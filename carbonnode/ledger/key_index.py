@@ -20,9 +20,15 @@ LIST_BYTES = 400
 STEPS_BETWEEN_CLEARS = 16_384
 """Steps and changes, each paid for, before all lists may be forgotten again: filling the index again and again would take longer than was paid."""
 _STORED = b"c/"
+_FEW_LENGTHS = 6
 
 Walk = Callable[[bytes, bytes | None, bool], Iterator[bytes]]
 """(start, stop, reverse): the base layer's keys with start <= key < stop."""
+
+
+def _map_of(key: bytes) -> bytes:
+    """The part of a contract's key, or of a prefix of keys, that names contract and Map."""
+    return key[: key.index(b"\0", key.index(b"\0") + 1) + 1]
 
 
 class _Keys:
@@ -55,8 +61,12 @@ class KeyIndex:
         self._present = present
         self._max_list = max_list
         self._lists: dict[bytes, _Keys] = {}
+        self._all_lengths: set[int] = set()
+        """Of all prefixes: while they are few, trying each is cheaper than looking at the key."""
         self._lengths: set[int] = set()
-        """Of the ledger's own prefixes; a contract's are found by the parts of the key, for it could ask for prefixes of hundreds of lengths."""
+        """Of the ledger's own prefixes."""
+        self._maps: dict[bytes, set[int]] = {}
+        """Of a contract's prefixes, by Map: most Maps are never walked."""
         self._max_bytes = max_bytes
         self._bytes = 0
         self._steps = 0
@@ -85,9 +95,19 @@ class KeyIndex:
 
     def _holding(self, key: bytes) -> list[_Keys]:
         """The lists that a key belongs to."""
+        ends: Iterable[int] = self._all_lengths
+        if len(self._all_lengths) <= _FEW_LENGTHS:
+            pass
+        elif not key.startswith(_STORED):
+            ends = self._lengths
+        else:
+            lengths = self._maps.get(_map_of(key))
+            if lengths is None:
+                return []
+            # A contract could ask for prefixes of hundreds of lengths: then the parts of the key tell which of them it may have.
+            ends = lengths if len(lengths) <= _FEW_LENGTHS else part_ends(key)
         lists = self._lists
-        ends = part_ends(key) if key.startswith(_STORED) else self._lengths
-        return [held for held in [lists.get(key[:end]) for end in ends] if held is not None]
+        return [held for end in ends if (held := lists.get(key[:end])) is not None]
 
     def next_key(self, prefix: bytes, after: bytes | None) -> bytes | None:
         """The smallest present key with `prefix` that is greater than `after`."""
@@ -150,7 +170,10 @@ class KeyIndex:
         else:
             held = _Keys(keys, wide=False)
         self._lists[prefix] = held
-        if not prefix.startswith(_STORED):
+        self._all_lengths.add(len(prefix))
+        if prefix.startswith(_STORED):
+            self._maps.setdefault(_map_of(prefix), set()).add(len(prefix))
+        else:
             self._lengths.add(len(prefix))
         self._bytes += LIST_BYTES + len(prefix) + sum([len(key) for key in held.keys]) + KEY_BYTES * len(held.keys)
         return held
@@ -165,5 +188,7 @@ class KeyIndex:
         """Forget everything; lists are loaded again when asked for."""
         self._lists.clear()
         self._lengths.clear()
+        self._all_lengths.clear()
+        self._maps.clear()
         self._bytes = self._steps = 0
         self._full = False

@@ -7,8 +7,8 @@ from typing import Final, Generic, TypeVar
 
 V = TypeVar("V")
 
-ENTRY_BYTES: Final = 240
-"""A dictionary's entry with its key and value objects, without their content."""
+ENTRY_BYTES: Final = 360
+"""A dictionary's entry with its key and value objects, without their content, and the entry of its weight."""
 TUPLE_FACTOR: Final = 24
 """Bytes of a decoded tuple for one of its encoding: the worst are tuples of one small item in a tuple."""
 TEXT_FACTOR: Final = 4
@@ -32,20 +32,26 @@ def raw_weight(key: bytes, record: bytes | None) -> int:
 class Cache(Generic[V]):
     """A cache bounded by weight in two generations: when the young one weighs half the limit, it becomes the former one, whose content is dropped.
 
-    What is asked for moves into the young one. An entry that is put again counts again: the bound holds all the same.
+    What is asked for moves into the young one. An entry that is put again counts once, with its last weight: hot ones are put at every block, and
+    counting them each time made the generations turn over every second.
     """
 
-    __slots__ = ("former", "half", "weight", "young")
+    __slots__ = ("former", "half", "weight", "weights", "young")
 
     def __init__(self, limit_bytes: int) -> None:
         self.half = limit_bytes // 2
         self.young: dict[bytes, V] = {}
         self.former: dict[bytes, V] = {}
+        self.weights: dict[bytes, int] = {}
+        """Of the young ones."""
         self.weight = 0
 
     def put(self, key: bytes, value: V, weight: int) -> None:
         """Keep an entry."""
-        self.weight += weight
+        weights = self.weights
+        self.weight += weight - weights.get(key, 0)
         if self.weight > self.half:
             self.former, self.young, self.weight = self.young, {}, weight
+            weights.clear()
         self.young[key] = value
+        weights[key] = weight
