@@ -351,3 +351,17 @@ def test_a_primary_proposes_nothing_while_it_syncs(lab: Lab) -> None:
     before = len(of(primary.log, act.RequestBatch))
     primary.wait(5_000)
     assert len(of(primary.log, act.RequestBatch)) == before
+
+
+def test_a_certificate_of_the_past_changes_nothing(lab: Lab) -> None:
+    """Of a height that is stable, and of an epoch that has ended: nothing is believed, asked for, or held against its sender."""
+    replica = lab.replica()
+    digest = replica.order(lab, 1, lab.batch("a"))
+    replica.certify(lab, 1, digest)
+    later = lab.replica(epoch=EpochConfig(1, 2, lab.validators, lab.parameters), stable=StableState(1, header_hash(1, digest), None))
+    for held in (replica, later):
+        before = held.replica.state()
+        out = held.receive(msg.Certified(lab.certificate(1, header_hash(1, digest))), sender=2)
+        assert held.replica.state() == before
+        assert not of(out, act.Blame)
+        assert not held.replica._core.peer_certified.get(2)
