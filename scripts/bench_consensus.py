@@ -27,6 +27,7 @@ from carbonnode.chain.certificate import Certificate  # noqa: E402
 from carbonnode.chain.codec import encode  # noqa: E402
 from carbonnode.chain.genesis import Parameters  # noqa: E402
 from carbonnode.chain.hashing import tagged_hash  # noqa: E402
+from carbonnode.chain.limits import largest_window  # noqa: E402
 from carbonnode.chain.quorum import quorum  # noqa: E402
 from carbonnode.chain.signing import KeySigner, verify  # noqa: E402
 from carbonnode.chain.validators import Validator, ValidatorSet  # noqa: E402
@@ -172,8 +173,9 @@ class Town:
     def __init__(self, size: int, delay_ms: int, *, real_keys: bool) -> None:
         signers = [KeySigner(bytes([number]) * 32) if real_keys else SimSigner(number) for number in range(size)]
         people = {n: Validator(f"v{n}", "super", key.public_key, SimSigner(n, b"transport").public_key) for n, key in enumerate(signers)}
-        parameters = Parameters()
-        first = EpochConfig(0, 1, ValidatorSet(tuple(people.values())), parameters)
+        # From 64 on the default window would be refused: the longest that is admitted stands in for it.
+        self.window = min(Parameters().window, largest_window(quorum(size)))
+        first = EpochConfig(0, 1, ValidatorSet(tuple(people.values())), Parameters(window=self.window))
         self.world = World(1, Execution(first, people), first)
         if real_keys:
             self.world.ring = RealRing()

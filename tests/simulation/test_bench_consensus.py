@@ -7,7 +7,7 @@ from carbonnode.chain.genesis import Parameters
 from carbonnode.chain.limits import largest_window, new_view_bytes
 from carbonnode.chain.quorum import quorum
 from carbonnode.consensus.messages import MAX_MESSAGE_BYTES
-from scripts.bench_consensus import full_new_view, measure_cost, measure_latency, measure_view_change, tables
+from scripts.bench_consensus import SIZES, Town, full_new_view, measure_cost, measure_latency, measure_view_change, tables
 
 
 def test_messages_a_block_are_those_of_the_protocol() -> None:
@@ -19,6 +19,16 @@ def test_messages_a_block_are_those_of_the_protocol() -> None:
         assert cost.kilobytes > 150 * 32 * (n - 1) / 1000, "a proposal names every transaction"
         assert cost.cpu_ms_node > 0
     assert seven.messages > 2 * four.messages
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_size_of_the_bench_is_a_network_that_genesis_admits(size: int) -> None:
+    """64 and 100 need a shorter window than the default; the bench once asked for that and broke off."""
+    town = Town(size, 1, real_keys=False)
+    town.run_for(20)
+    assert len(town.nodes) == size
+    assert not town.world.violations
+    assert (town.window < Parameters().window) is (size > 63)
 
 
 def test_latency_is_four_or_five_one_way_delays_and_the_disk() -> None:

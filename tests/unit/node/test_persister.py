@@ -1,7 +1,7 @@
 """Records reach the journal with the bodies they need, in order, and wait while the disk is full."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -47,10 +47,13 @@ class Desk:
     def write(self, token: int, *bodies: bytes) -> None:
         self.persister.persist(Persist(token, (Record(token, b"vote%d" % token),), bodies))
 
-    async def settle(self, *tokens: int) -> None:
+    async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
-            while self.durable != list(tokens):
+            while not condition():
                 await asyncio.sleep(0.005)
+
+    async def settle(self, *tokens: int) -> None:
+        await self.until(lambda: self.durable == list(tokens))
 
 
 async def test_a_body_is_written_once_in_front_of_the_vote_that_needs_it(monkeypatch: pytest.MonkeyPatch, make_tx: MakeTransaction) -> None:
@@ -75,10 +78,8 @@ async def test_a_full_disk_holds_votes_back_and_they_go_on_in_order(monkeypatch:
     desk.disk.error = DiskFull("full")
     desk.write(2)
     desk.write(3)
-    await asyncio.sleep(0.05)
+    await desk.until(lambda: desk.persister.disk_full)
     assert desk.durable == [1]
-    stalled = desk.persister.disk_full
-    assert stalled
     desk.disk.error = None
     desk.write(4)
     await desk.settle(1, 2, 3, 4)
@@ -91,6 +92,6 @@ async def test_a_broken_disk_stops_the_node(monkeypatch: pytest.MonkeyPatch) -> 
     desk = Desk(monkeypatch)
     desk.disk.error = StorageError("broken", code="io")
     desk.write(1)
-    await asyncio.sleep(0.01)
+    await desk.until(lambda: bool(desk.faults))
     assert [str(fault) for fault in desk.faults] == ["broken"]
     assert desk.durable == []
