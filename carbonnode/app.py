@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import faulthandler
 import gc
 import os
 import signal
@@ -46,6 +47,7 @@ from carbonnode.node.user_service import UserService
 from carbonnode.node.user_store import UserStore
 from carbonnode.node.validator import Stores, Surroundings, ValidatorNode
 from carbonnode.node.watch import watch_node, watch_user
+from carbonnode.node.workers import make_exception_handler
 from carbonnode.storage.blocks import BlockStore
 from carbonnode.storage.crashpoints import CrashPoints
 from carbonnode.storage.datadir import DataDirectory
@@ -56,6 +58,8 @@ from carbonnode.vm.interpreter import require_plain_interpreter
 
 SWITCH_INTERVAL_S = 0.0005
 """Threads that verify signatures get the interpreter back this often (measured: 1.8x beside a busy loop)."""
+STOP_PATIENCE_S = 60.0
+"""A stop takes a second as a rule, and as long as the disk needs for one flush; supervisors kill after 90 s."""
 GC_THRESHOLDS = (1_000, 20, 100)
 """Small: what a block leaves is plain tuples, which the first pass stops tracking. Measured on four validators under 21,600 orders,
 processor time: the longest pause 14 ms, 198 ms in all; with (50_000, 20, 50) 75 ms and 203 ms, and all validators, whose work is the same, paused together."""
@@ -69,7 +73,10 @@ def run_node(directory: Path, environment: Mapping[str, str] | None = None) -> i
         require_plain_interpreter()
         while True:
             process = NodeProcess(NodeDirectory(directory), given)
-            status = uvloop.run(process.run())
+            try:
+                status = uvloop.run(process.run())
+            finally:
+                faulthandler.cancel_dump_traceback_later()
             if not process.again:
                 return status
     except CarbonnodeError as error:
@@ -144,6 +151,7 @@ class NodeProcess:
         self._clock = SystemClock.from_environment(environment)
         self._stop = asyncio.Event()
         self._fault: BaseException | None = None
+        self._log: Logger | None = None
         self.again = False
         """Whether the node ended only to start again, with other keys."""
 
@@ -157,14 +165,17 @@ class NodeProcess:
         async with AsyncExitStack() as stack:
             log_file = LogFile(self._directory.log_path)
             stack.callback(log_file.close)
-            log = make_logger(log_file, config.node.log_level, node=config.node.name)
+            log = self._log = make_logger(log_file, config.node.log_level, node=config.node.name)
+            loop.set_exception_handler(make_exception_handler(self._fatal, lambda what, error: log.error("unforeseen", what=what, exc_info=error)))
             try:
                 await self._run(config, genesis, log, stack)
             except CarbonnodeError as error:
                 log.error("start failed", code=error.code, error=str(error))  # noqa: TRY400 - a typed error says it all; its trace says nothing more
                 raise
+            finally:
+                end_anyway(STOP_PATIENCE_S)
             if self._fault is not None:
-                log.error("stopped by a fault", error=repr(self._fault), exc_info=self._fault)
+                log.error("stopped by a fault", error=repr(self._fault))
                 print(f"carbonnode: {self._fault}", file=sys.stderr)  # noqa: T201 - the operator's terminal
                 return 1
             log.info("stopped")
@@ -303,7 +314,17 @@ class NodeProcess:
     def _fatal(self, error: BaseException) -> None:
         if self._fault is None:
             self._fault = error
+            if self._log is not None:  # at once: what can't end any more tells nothing
+                self._log.error("fault", error=repr(error), exc_info=error)
         self._stop.set()
+
+
+def end_anyway(patience_s: float) -> None:
+    """End this process after so long, whatever its loop waits for then: it is made to survive that, and whoever supervises it starts another.
+
+    Where all threads stood is written to stderr.
+    """
+    faulthandler.dump_traceback_later(patience_s, exit=True)
 
 
 def executor_options(config: NodeConfig, state: Path, genesis: bytes) -> ExecutorOptions:

@@ -13,6 +13,7 @@ from carbonnode.chain.service import PENDING, REFUSED, SubmitResult
 from carbonnode.chain.transaction import Transaction
 from carbonnode.errors import InvalidTransaction
 from carbonnode.node.mempool import Entry, Mempool
+from carbonnode.node.workers import start_worker
 
 OnAdmitted = Callable[[list[Entry], list[Entry]], None]
 """`(admitted, to_relay)`: entries that came in with one chunk, and those among them that this node has to spread."""
@@ -167,7 +168,7 @@ class Admission:
 
     def _start(self) -> None:
         if self._queue and (self._pump_task is None or self._pump_task.done()):
-            self._pump_task = asyncio.get_running_loop().create_task(self._pump(), name="admission")
+            self._pump_task = start_worker(self._pump(), "admission")
 
     async def _pump(self) -> None:
         loop = asyncio.get_running_loop()
@@ -206,7 +207,7 @@ class Admission:
         self._stopped = True
         self._queue.clear()
         if self._pump_task is not None:
-            await self._pump_task
+            await asyncio.gather(self._pump_task, return_exceptions=True)  # why it died was told when it did
         for job in self._verifying.values():
             for submission, index in job.waiters:
                 submission.answer(index, SubmitResult(job.tx.id, REFUSED, "stopping", "the node stops: submit to another one"))

@@ -30,6 +30,7 @@ from carbonnode.node import executor_protocol as protocol
 from carbonnode.node.executor_watch import VARIABLE as POISON_VARIABLE
 from carbonnode.node.marker import FD_VARIABLE as MARK_VARIABLE
 from carbonnode.node.marker import make_marker
+from carbonnode.node.workers import start_worker
 from carbonnode.storage.crashpoints import VARIABLE as CRASH_VARIABLE
 from carbonnode.storage.space import DEFAULT_RESERVE_BYTES
 
@@ -158,7 +159,7 @@ class ExecutorClient:
     async def start(self) -> LedgerStatus:
         """Start the process and open the state. Raises what opening raises (`StorageError`, `ConfigError`)."""
         await self._launch()
-        self._watchdog = asyncio.get_running_loop().create_task(self._watch(), name="executor-watchdog")
+        self._watchdog = start_worker(self._watch(), "executor-watchdog")
         return await self.status()
 
     async def close(self) -> None:
@@ -223,7 +224,7 @@ class ExecutorClient:
                 await self._reap()
                 raise
         self.pid, self.confinement = hello.pid, hello.confinement
-        self._reading = asyncio.get_running_loop().create_task(self._read(reader), name="executor")
+        self._reading = start_worker(self._read(reader), "executor")
 
     async def _spawn(self) -> asyncio.StreamReader:
         ours, theirs = socket.socketpair()
@@ -325,7 +326,7 @@ class ExecutorClient:
         except (asyncio.IncompleteReadError, ConnectionError):
             if not self._closing:
                 self._park()
-                self._reading = asyncio.get_running_loop().create_task(self._revive(), name="executor-restart")
+                self._reading = start_worker(self._revive(), "executor-restart")
 
     def _park(self) -> None:
         """The process died: set aside what it owes, for the next one."""
@@ -359,6 +360,8 @@ class ExecutorClient:
             return  # the reader of that process has seen to its successor
         except CarbonnodeError as error:
             self._die(error)
+        except OSError as error:
+            self._die(StorageError(f"the executor process can't be started again ({error}): see what this machine lacks, then start the node", code="executor"))
 
     def _give_up(self) -> bool:
         """Fail the execution that the process keeps dying of, if what it dies of is known; whether that was done."""

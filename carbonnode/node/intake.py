@@ -14,6 +14,7 @@ from carbonnode.chain.signing import verify
 from carbonnode.chain.validators import ValidatorSet
 from carbonnode.consensus.messages import SIGNED_TYPES, Message, decode_message, verify_signed
 from carbonnode.errors import PeerViolation
+from carbonnode.node.workers import start_worker
 
 INLINE_MESSAGES = 12
 CHUNK = 128
@@ -67,7 +68,7 @@ class Intake:
         if len(self._waiting) <= INLINE_MESSAGES:
             self._drain_inline()
         else:
-            self._task = asyncio.get_running_loop().create_task(self._drain(), name="intake")
+            self._task = start_worker(self._drain(), "intake")
 
     def _next(self) -> tuple[str, Message]:
         peer, message, size = self._waiting.popleft()
@@ -110,7 +111,7 @@ class Intake:
         self._stopped = True
         self._waiting.clear()
         if self._task is not None:
-            await self._task
+            await asyncio.gather(self._task, return_exceptions=True)  # why it died was told when it did
 
 
 def _verify_all(jobs: list[tuple[Message, ValidatorSet | None]], chain_id: bytes) -> list[bool | None]:

@@ -105,6 +105,7 @@ class Pipeline:
         self._tasks: list[asyncio.Task[None]] = []
         self._idle = asyncio.Condition()
         self._busy = 0
+        self._broken = False
         self._paused = False
         self._stored = asyncio.Event()
         self._storing = False
@@ -156,6 +157,12 @@ class Pipeline:
         found = self._executed.get(height)
         return None if found is None else found[0]
 
+    @property
+    def state(self) -> str:
+        """What it is at, for logs."""
+        doing = "broken" if self._broken else "paused" if self._paused else "running"
+        return f"{doing}, {self._busy} at work, {len(self._to_execute)} to execute, {len(self._executed)} executed, {len(self._to_finalise)} to store"
+
     # -- exclusive use, for sync and divergence -----------------------------------------------------------------------------------------
 
     async def pause(self) -> None:
@@ -165,7 +172,7 @@ class Pipeline:
         self._to_execute.clear()
         self._stored.set()
         async with self._idle:
-            await self._idle.wait_for(lambda: self._busy == 0 and not self._can_finalise())
+            await self._idle.wait_for(lambda: self._busy == 0 and (self._broken or not self._can_finalise()))
 
     async def discard(self) -> None:
         """Drop overlays above the stored height. Only while paused."""
@@ -194,6 +201,9 @@ class Pipeline:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, the node stops with it
             self._on_fatal(error)
+            self._broken = True  # who waits for the last block to be stored must not wait for a worker that is gone
+            async with self._idle:
+                self._idle.notify_all()
 
     async def _working(self, delta: int) -> None:
         self._busy += delta

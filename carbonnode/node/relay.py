@@ -38,6 +38,7 @@ from carbonnode.node.wire import (
     decode_payload,
     pack,
 )
+from carbonnode.node.workers import start_worker
 from carbonnode.storage.blocks import StoredBlock
 
 BLOCKS_A_REQUEST = 200
@@ -125,7 +126,7 @@ class UserRelay:
             return
         self._pending.append(block)
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._push(), name="user-push")
+            self._task = start_worker(self._push(), "user-push", vital=False)
 
     async def _push(self) -> None:
         while self._pending:

@@ -14,6 +14,7 @@ from carbonnode.errors import CarbonnodeError, InvalidTransaction
 from carbonnode.node.admission import Admission
 from carbonnode.node.bodies import Body, BodyStore
 from carbonnode.node.mempool import Mempool
+from carbonnode.node.workers import start_worker
 
 Fetch = Callable[[str, list[bytes]], Awaitable[list[bytes]]]
 """`fetch(peer, wire_hashes)`: raw transactions in order, b"" where the peer lacks one. May raise `CarbonnodeError`."""
@@ -76,7 +77,7 @@ class Resolver:
         if not self._pool.missing(batch):
             self._complete(height, digest, batch)
             return
-        task = asyncio.get_running_loop().create_task(self._gather(height, digest, batch), name=f"resolve-{height}")
+        task = start_worker(self._gather(height, digest, batch), f"resolve-{height}")
         self._tasks[digest] = (height, task)
         task.add_done_callback(lambda _: self._tasks.pop(digest, None))
 

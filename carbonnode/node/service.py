@@ -100,7 +100,9 @@ class ValidatorService:
     def _standing_warnings(self, *, abstaining: bool) -> list[str]:
         proven = [f"evidence: a validator signed two different votes: {path}" for path in self._node.faults.files[:FAULTS_NAMED]]
         unreadable = [f"evidence: {path} isn't a readable proof: move it away" for path in self._node.faults.unreadable]
-        return [*(["abstaining: votes were lost"] if abstaining else []), *proven, *unreadable]
+        standing_s = self._node.standstill.standing_ms // 1000
+        still = [f"no new block for {standing_s} s: `carbonnode doctor` says which links are missing, the log what consensus waits for"] if standing_s else []
+        return [*still, *(["abstaining: votes were lost"] if abstaining else []), *proven, *unreadable]
 
     def _peers(self) -> tuple[PeerStatus, ...]:
         roles = {v.name: v.role for v in self._node.driver.epoch.validators.validators}

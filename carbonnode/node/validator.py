@@ -18,7 +18,7 @@ from carbonnode.consensus.config import EpochConfig
 from carbonnode.consensus.evidence import Evidence
 from carbonnode.consensus.messages import Message
 from carbonnode.consensus.replica import Replica
-from carbonnode.errors import RemoteError
+from carbonnode.errors import RemoteError, StorageError
 from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.network import Channel, PeerIdentity
 from carbonnode.network.flood import Flooder, pack_transactions, unpack_transactions
@@ -43,9 +43,11 @@ from carbonnode.node.pipeline import FinalBlock, Pipeline, sync_phase
 from carbonnode.node.ports import Clock, ExecutorPort, Fatal, Sender
 from carbonnode.node.resolver import Resolver
 from carbonnode.node.skips import SkipDesk
+from carbonnode.node.standstill import Standstill
 from carbonnode.node.startup import align_stores, split_journal, stable_state
 from carbonnode.node.sync import Syncer, serve_blocks
 from carbonnode.node.wire import BulkKind, FetchBlocks, FetchTransactions, NodeTip, Raws, RequestKind, Tip, decode_payload, pack
+from carbonnode.node.workers import start_worker
 from carbonnode.storage.blocks import BlockStore
 from carbonnode.storage.crashpoints import CrashPoints
 from carbonnode.storage.datadir import write_durably
@@ -130,6 +132,7 @@ class ValidatorNode:
         """Called when a link comes up or goes down."""
         self.on_block: list[Callable[[FinalBlock], None]] = []
         """Called with every certified block, after the node's own bookkeeping."""
+        self.standstill = Standstill(around.clock.monotonic_ms())
         self._seen_height = -1
         self._marked = False
         self._down: set[str] = set()
@@ -219,7 +222,7 @@ class ValidatorNode:
         """Begin to take part."""
         self.pipeline.start()
         self.driver.start()
-        self._ticker = asyncio.get_running_loop().create_task(self._tick(), name="ticker")
+        self._ticker = start_worker(self._tick(), "ticker")
 
     async def stop(self) -> None:
         """Finish the block at hand, sync the journal, end all workers. The network and the executor are the composition root's to end."""
@@ -284,6 +287,30 @@ class ValidatorNode:
                 common = credible_height([self.tips[name] for name in self.driver.others if name in self.tips], self.driver.epoch.validators.faults)
                 if common is not None and common <= self.stores.blocks.height:
                     self.membership.caught_up()
+            self._watch_standstill()
+
+    def _watch_standstill(self) -> None:
+        driver, height = self.driver, self.stores.blocks.height
+        if not self.standstill.look(driver.now, height, driver.epoch.parameters.idle_block_ms):
+            return
+        state = self.replica.state()
+        self.around.log.warning(
+            "no new block",
+            seconds=self.standstill.standing_ms // 1000,
+            height=height,
+            ordered=state.ordered,
+            view=state.view,
+            primary=driver.primary_name,
+            active=state.active,
+            suspicion=state.suspicion,
+            syncing=state.syncing,
+            fetching=self.syncer.active,
+            abstaining=state.abstaining,
+            waiting=state.waiting_requests,
+            pipeline=self.pipeline.state,
+            disk_full=self.persister.disk_full,
+            linked=sorted(self._followers),
+        )
 
     def _hand_over(self, peer: str, transactions: list[Transaction]) -> None:
         for start in range(0, len(transactions), RELAY_CHUNK):
@@ -327,9 +354,14 @@ class ValidatorNode:
     def _persisted(self, token: int) -> None:
         """Before the first vote leaves, a mark beside the keys says that they have voted: whoever loses the whole data directory then abstains."""
         if not self._marked:
+            try:
+                if not self._has_voted():
+                    write_durably(self.stores.voted, self.chain_id.hex().encode() + b"\n")
+            except OSError as error:
+                text = f"{self.stores.voted} can't be written ({error.strerror}): without it no vote may leave; make room or mend the disk, then start the node"
+                self.around.on_fatal(StorageError(text, code="disk"))
+                return
             self._marked = True
-            if not self._has_voted():
-                write_durably(self.stores.voted, self.chain_id.hex().encode() + b"\n")
         self.driver.persisted(token)
 
     def _has_voted(self) -> bool:

@@ -27,7 +27,7 @@ class GroupCommit:
         """Records written."""
 
     def persist(self, records: Sequence[Record]) -> "asyncio.Future[None]":
-        """Queue records; the future resolves when they are durable, or fails with `DiskFull` or `StorageError`."""
+        """Queue records; the future resolves when they are durable, or fails with `DiskFull`, `StorageError` or what else the journal raised."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._closed:
             future.set_exception(StorageError("the vote journal is closed: the node is stopping", code="closed"))
@@ -59,7 +59,7 @@ class GroupCommit:
             records = [record for part, _ in group for record in part]
             try:
                 await loop.run_in_executor(self._thread, self._journal.append, records)
-            except StorageError as error:
+            except Exception as error:  # noqa: BLE001 - whoever waits for these records must hear of it, whatever it is
                 for _, future in group:
                     if not future.done():
                         future.set_exception(error)

@@ -209,11 +209,16 @@ class NodeHandle:
         status = self.status()
         return -1 if status is None else int(status["height"])
 
-    def tail(self, lines: int = 30) -> str:
-        """The end of its logs, for failure messages."""
+    def tail(self, lines: int = 15) -> str:
+        """Where it stands and the end of its logs, for failure messages: without what is said every second."""
         paths = (self.directory.log_path, self.directory.path / "logs" / "process.log")
-        parts = ["\n".join(path.read_text(errors="replace").splitlines()[-lines:]) for path in paths if path.exists()]
-        return f"--- {self.name}\n" + "\n".join(parts)
+        parts = []
+        for path in paths:
+            text = path.read_text(errors="replace").splitlines() if path.exists() else []
+            parts.append("\n".join([line for line in text if '"level":"debug"' not in line][-lines:]))
+        status = self.status() if self.process is not None else None
+        told = {key: status[key] for key in ("height", "view", "primary", "peers", "syncing", "mempool", "warnings")} if status is not None else "no answer"
+        return f"--- {self.name} ({'runs' if self.process is not None and self.process.poll() is None else 'is down'}): {told}\n" + "\n".join(parts)
 
 
 class ToyNetwork:

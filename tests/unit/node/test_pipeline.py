@@ -96,6 +96,30 @@ async def test_ordered_blocks_are_executed_then_stored_in_height_order() -> None
     assert node.faults == []
 
 
+async def test_a_node_whose_storing_failed_can_still_stop() -> None:
+    """What is certified and executed behind the failure will never be stored: nobody may wait for that."""
+    chain = Chain()
+    node = await Node(chain).open()
+    first, second = chain.note(), chain.note()
+    finals = [chain.grow(first), chain.grow(second)]
+
+    async def lost(height: int) -> int:
+        raise StorageError(f"the disk is gone at height {height}", code="disk")
+
+    node.executor.finalise = lost  # type: ignore[method-assign]
+    for final, tx in zip(finals, (first, second), strict=True):
+        node.order(final.height, final.batch, tx)
+    await node.until(lambda: len(node.executed) == 2)
+    for final in finals:
+        assert final.stored.certificate is not None
+        node.pipeline.finalise(final.height, final.stored.certificate)
+    await node.until(lambda: bool(node.faults))
+    assert "broken" in node.pipeline.state
+    async with asyncio.timeout(10):
+        await node.pipeline.stop()
+    assert [str(fault) for fault in node.faults] == ["the disk is gone at height 1"]
+
+
 async def test_an_id_that_was_executed_before_is_dropped_and_not_stored_twice() -> None:
     chain = Chain()
     node = await Node(chain).open()

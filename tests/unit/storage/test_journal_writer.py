@@ -84,6 +84,23 @@ async def test_a_failure_reaches_everyone_who_waited(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_failure_that_nobody_foresaw_reaches_them_too_and_later_records_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the replica would wait for its own vote for ever, and be mute while it seems to live."""
+    with VoteJournal.open(tmp_path) as journal:
+        group = GroupCommit(journal)
+
+        def fail(_records: object) -> None:
+            raise RuntimeError("a fault of ours")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(journal, "append", fail)
+            results = await asyncio.gather(*[group.persist([record(number)]) for number in range(3)], return_exceptions=True)
+        assert [str(result) for result in results] == ["a fault of ours"] * 3
+        await group.persist([record(4)])
+        await group.close()
+
+
+@pytest.mark.asyncio
 async def test_a_closed_writer_refuses(tmp_path: Path) -> None:
     with VoteJournal.open(tmp_path) as journal:
         group = GroupCommit(journal)
