@@ -63,6 +63,8 @@ class Lane:
         self._allowance_at = trio.current_time()
         self.heard = trio.current_time()
         """When bytes came last."""
+        self.framed = self.heard
+        """When a whole frame came last."""
 
     def start(self) -> None:
         """Take over the stream's bytes, and open its window."""
@@ -133,6 +135,7 @@ class Lane:
         try:
             frames = self._parser.feed(data)
             if frames:
+                self.framed = trio.current_time()
                 self._take(frames)
         except PeerViolation as violation:
             self._broken = True

@@ -17,6 +17,8 @@ from carbonnode.network.shared import Bridge, LinkHandle, StreamId
 from carbonnode.network.switchboard import Switchboard
 from carbonnode.network.wire import Frame, FrameKind, FrameParser
 
+DEAF_FACTOR = 2.5
+"""A consensus stream that brings no whole frame for this many times `dead_after_ms` is as good as dead: 15 s, enough for the largest frame at 4.5 Mbit/s."""
 _RTT_WEIGHT = 0.3
 _PING = Struct("!d")
 _PINGS_KEPT = 256
@@ -180,6 +182,9 @@ class Link:
                 self._board.counters.heartbeats_missed += 1
             if silent > dead_after:
                 self.close(CloseReason.SILENT)
+            elif now - max(awake_since, self._lanes[StreamId.CONSENSUS].framed) > DEAF_FACTOR * dead_after:
+                # Its other streams bring something, so the peer lives; on this one its heartbeats should come at least.
+                self.close(CloseReason.DEAF)
 
     def _ping(self, now: float) -> None:
         payload = _PING.pack(now)

@@ -47,6 +47,8 @@ class CloseReason(StrEnum):
     """The peer or its kernel closed the connection: it stopped, or it was killed."""
     SILENT = "silent"
     """Nothing came for `dead_after_ms`."""
+    DEAF = "deaf"
+    """The consensus stream brought no whole frame for far longer, though other streams did."""
     STALLED = "stalled"
     """The peer took no byte of a write for `write_stall_ms`."""
     VIOLATION = "violation"

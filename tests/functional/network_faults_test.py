@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import pytest_asyncio
+import trio
 from libp2p.exceptions import BaseLibp2pError
 
 from carbonnode.network import Channel, Limits, Network, PeerAddress, RefusalCode
@@ -309,6 +310,22 @@ async def test_a_mute_peer_is_closed_as_silent(town: Town) -> None:
     a, on_a, _ = await _besiege(town, act, Member(town, "rogue"), heartbeat_ms=200, dead_after_ms=800)
     await on_a.until(lambda: on_a.downs == [("rogue", "silent")])
     assert a.counters.heartbeats_missed >= 1
+
+
+async def test_a_peer_whose_consensus_stream_never_completes_a_frame_is_closed_as_deaf(town: Town) -> None:
+    """Bytes come on every stream, so it isn't silent; but a validator behind such a link hears nothing of consensus, and would for hours."""
+
+    async def act(rogue: Rogue) -> None:
+        await rogue.join()
+        await rogue.streams[0].write(frame_header(FrameKind.DATA, 4_000_000))
+        with contextlib.suppress(BaseLibp2pError):
+            while True:
+                await rogue.streams[0].write(bytes(10))
+                await rogue.streams[1].write(encode_frame(FrameKind.DATA, b"a tip"))
+                await trio.sleep(0.05)
+
+    _, on_a, _ = await _besiege(town, act, Member(town, "rogue"), heartbeat_ms=200, dead_after_ms=800)
+    await on_a.until(lambda: on_a.downs == [("rogue", "deaf")])
 
 
 async def test_a_slow_sender_of_bulk_is_not_mistaken_and_a_fast_one_is_slowed(town: Town) -> None:
