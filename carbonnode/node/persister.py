@@ -21,11 +21,20 @@ RETRY_S = 0.5
 class Persister:
     """`on_durable(token)` is called on the loop, tokens ascending."""
 
-    def __init__(self, journal: GroupCommit, bodies: BodyStore, on_durable: Callable[[int], None], on_fatal: Fatal) -> None:
+    def __init__(
+        self,
+        journal: GroupCommit,
+        bodies: BodyStore,
+        on_durable: Callable[[int], None],
+        on_fatal: Fatal,
+        on_full: Callable[[str], None] = lambda _why: None,
+    ) -> None:
+        """`on_full` hears why votes are held back, and "" when they no longer are."""
         self._journal = journal
         self._bodies = bodies
         self._on_durable = on_durable
         self._on_fatal = on_fatal
+        self._on_full = on_full
         self._stalled: deque[tuple[int, list[Record]]] = deque()
         self._retry: asyncio.TimerHandle | None = None
         self.disk_full = False
@@ -59,7 +68,9 @@ class Persister:
         if error is None or isinstance(error, DiskFull):
             # A group behind a failed one may have been written already; it is written again, in order: records may repeat, never swap.
             self._stalled.append((token, records))
-            self.disk_full = True
+            if not self.disk_full:
+                self.disk_full = True
+                self._on_full(str(error))
             if self._retry is None:
                 self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._try_again)
             return
@@ -88,6 +99,7 @@ class Persister:
             self._try_again()
         else:
             self.disk_full = False
+            self._on_full("")
 
     def stop(self) -> None:
         """Forget what is stalled: it was never answered, so nothing depends on it."""

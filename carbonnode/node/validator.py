@@ -190,7 +190,7 @@ class ValidatorNode:
             on_fatal=around.on_fatal,
             recorder=around.recorder,
         )
-        self.persister = Persister(self.journal, self.bodies, self._persisted, around.on_fatal)
+        self.persister = Persister(self.journal, self.bodies, self._persisted, around.on_fatal, self._disk_full)
         self.skips = SkipDesk(self.chain_id, around.signer, self._voting_set, self._send_skip_vote, self.alarm)
         self.skips.settle(self.stores.blocks.height)
         validators = self._epoch.validators
@@ -363,6 +363,9 @@ class ValidatorNode:
                 return
             self._marked = True
         self.driver.persisted(token)
+
+    def _disk_full(self, why: str) -> None:
+        self.around.log.warning("votes are held back" if why else "votes go out again", why=why or "there is space on the disk again")
 
     def _has_voted(self) -> bool:
         """Whether the mark beside the keys is there, and is of this chain."""

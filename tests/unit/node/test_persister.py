@@ -42,7 +42,8 @@ class Desk:
         self.bodies = BodyStore()
         self.durable: list[int] = []
         self.faults: list[BaseException] = []
-        self.persister = Persister(self.disk, self.bodies, self.durable.append, self.faults.append)
+        self.told: list[str] = []
+        self.persister = Persister(self.disk, self.bodies, self.durable.append, self.faults.append, self.told.append)
 
     def write(self, token: int, *bodies: bytes) -> None:
         self.persister.persist(Persist(token, (Record(token, b"vote%d" % token),), bodies))
@@ -79,12 +80,14 @@ async def test_a_full_disk_holds_votes_back_and_they_go_on_in_order(monkeypatch:
     desk.write(2)
     desk.write(3)
     await desk.until(lambda: desk.persister.disk_full)
+    assert [bool(why) for why in desk.told] == [True]
     assert desk.durable == [1]
     desk.disk.error = None
     desk.write(4)
     await desk.settle(1, 2, 3, 4)
     assert desk.disk.written == [b"vote1", b"vote2", b"vote3", b"vote4"]
     assert desk.persister.disk_full is False
+    assert [bool(why) for why in desk.told] == [True, False]
     assert desk.faults == []
 
 
