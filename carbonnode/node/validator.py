@@ -309,6 +309,7 @@ class ValidatorNode:
             waiting=state.waiting_requests,
             pipeline=self.pipeline.state,
             disk_full=self.persister.disk_full,
+            journal_s=round(self.journal.pending_s, 1),
             linked=sorted(self._followers),
         )
 

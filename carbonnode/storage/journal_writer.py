@@ -4,6 +4,7 @@ The sync runs in a thread of its own, so the event loop keeps gathering the next
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,10 +22,16 @@ class GroupCommit:
         self._waiting: list[tuple[Sequence[Record], asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
         self._closed = False
+        self._begun = 0.0
         self.groups = 0
         """Frames written."""
         self.records = 0
         """Records written."""
+
+    @property
+    def pending_s(self) -> float:
+        """How long the write at hand has taken so far; 0 if none is: a disk that doesn't answer is seen here first."""
+        return time.monotonic() - self._begun if self._begun else 0.0
 
     def persist(self, records: Sequence[Record]) -> "asyncio.Future[None]":
         """Queue records; the future resolves when they are durable, or fails with `DiskFull`, `StorageError` or what else the journal raised."""
@@ -57,6 +64,7 @@ class GroupCommit:
         while self._waiting:
             group, self._waiting = self._waiting, []
             records = [record for part, _ in group for record in part]
+            self._begun = time.monotonic()
             try:
                 await loop.run_in_executor(self._thread, self._journal.append, records)
             except Exception as error:  # noqa: BLE001 - whoever waits for these records must hear of it, whatever it is
@@ -64,6 +72,8 @@ class GroupCommit:
                     if not future.done():
                         future.set_exception(error)
                 continue
+            finally:
+                self._begun = 0.0
             self.groups += 1
             self.records += len(records)
             for _, future in group:

@@ -132,6 +132,19 @@ def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = 30.0, e
         time.sleep(every_s)
 
 
+def sync_ms(directory: Path) -> float:
+    """How long the disk takes to sync one small file: whether a network stood still or its disk did."""
+    path = directory / "probe"
+    began = time.monotonic()
+    with path.open("wb") as file:
+        file.write(b"probe")
+        file.flush()
+        os.fsync(file.fileno())
+    took_ms = (time.monotonic() - began) * 1000
+    path.unlink()
+    return took_ms
+
+
 @dataclass
 class NodeHandle:
     """One node: its directory, its ports, its process while it runs."""
@@ -362,7 +375,8 @@ class ToyNetwork:
         try:
             return wait_for(what, condition, timeout_s)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n" + "\n".join(node.tail() for node in self.nodes.values())) from None
+            tails = "\n".join(node.tail() for node in self.nodes.values())
+            raise AssertionError(f"{error}; a sync of this disk takes {sync_ms(self.directory):.0f} ms now\n{tails}") from None
 
     def wait_height(self, height: int, names: Sequence[str] | None = None, timeout_s: float = 60.0) -> None:
         """Wait until nodes certified a height."""

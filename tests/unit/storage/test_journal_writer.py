@@ -32,10 +32,12 @@ async def test_waiting_persists_share_one_sync(tmp_path: Path) -> None:
         await asyncio.to_thread(entered.wait, 10)
         others = [group.persist([record(number)]) for number in range(1, 50)]
         assert not first.done()
+        assert group.pending_s > 0  # the disk doesn't answer
         gate.set()
         await asyncio.gather(first, *others)
         assert group.groups == 2
         assert len(syncs) == 3
+        assert group.pending_s == 0
         await group.close()
     with VoteJournal.open(tmp_path) as journal:
         assert list(journal.records()) == [record(number) for number in range(50)]
