@@ -25,6 +25,9 @@ from carbonnode.network.tcp import BufferedTCP
 COURTESY_S = 0.04
 """How long the side with the higher key lets the other one dial first."""
 
+DUPLICATES_TOLERATED_S = 3.0
+"""How long a peer may take our dials for duplicates, as both sides dialled at once, before the operator hears of it: longer than `SIMULTANEOUS_MS`."""
+
 _FINAL_CODES = frozenset({RefusalCode.BANNED, RefusalCode.BLOCKED, RefusalCode.WRONG_CHAIN, RefusalCode.WRONG_VERSION, RefusalCode.NOT_A_MEMBER})
 """Refusals that won't change within milliseconds: back off fully at once."""
 
@@ -35,6 +38,27 @@ class DialFailed(Exception):
     def __init__(self, outcome: str) -> None:
         super().__init__(outcome)
         self.outcome = outcome
+
+
+class Duplicates:
+    """A row of dials that the peer took for duplicates, though there is no link: normal for moments, else something an operator must hear of, once."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._told = False
+
+    def again(self, now: float) -> float | None:
+        """Another one, at `now` (s); gives how long the row lasts if that is to be told now."""
+        if self._since is None:
+            self._since = now
+        if self._told or now - self._since < DUPLICATES_TOLERATED_S:
+            return None
+        self._told = True
+        return now - self._since
+
+    def end(self) -> None:
+        """There is a link, or a dial failed otherwise, which is told on its own."""
+        self._since, self._told = None, False
 
 
 class Dialer:
@@ -71,10 +95,12 @@ class Dialer:
         with scope:
             backoff_ms = 0.0
             wait = courtesy
+            duplicates = Duplicates()
             while True:
                 if self._board.is_linked(peer.transport_key):
                     await self._changed.wait()
                     wait = courtesy
+                    duplicates.end()
                     continue
                 await trio.sleep(wait)
                 if self._board.is_linked(peer.transport_key):
@@ -84,7 +110,11 @@ class Dialer:
                 except DialFailed as failed:
                     if failed.outcome == RefusalCode.DUPLICATE:
                         wait = courtesy + config.redial_base_ms / 1000
+                        lasting_s = duplicates.again(trio.current_time())
+                        if lasting_s is not None:
+                            self._board.called_duplicate(peer.name, f"{peer.host}:{peer.port}", lasting_s)
                         continue
+                    duplicates.end()
                     self._board.redial_failed(peer.name, failed.outcome)
                     most = float(config.redial_max_ms)
                     backoff_ms = most if failed.outcome in _FINAL_CODES else min(most, max(float(config.redial_base_ms), backoff_ms * 2))
@@ -92,6 +122,7 @@ class Dialer:
                 else:
                     backoff_ms = 0.0
                     wait = courtesy
+                    duplicates.end()
 
     async def _serve(self, peer: PeerAddress) -> None:
         """Dial, and run the link to its end. Raises `DialFailed` if there was no link."""

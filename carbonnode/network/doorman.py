@@ -70,6 +70,8 @@ class Doorman:
 
     async def on_stream(self, stream_id: StreamId, stream: NetStream) -> None:
         """A peer opened one of our streams. An exception out of here would stop the swarm, so each ends in a closed connection."""
+        if stream.muxed_conn.is_closed:
+            return  # it was negotiated for longer than its connection lived: nobody would forget the record again
         arrival = self.arrival(stream.muxed_conn)
         if not arrival.add(stream_id, stream):
             self.close_soon(stream.swarm_conn)

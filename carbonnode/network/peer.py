@@ -57,6 +57,8 @@ class CloseReason(StrEnum):
     """The peer refused the link after all, as a dialling side may: it keeps another one, or is stopping."""
     REPLACED = "replaced"
     """A newer link to the same peer took over; no outage."""
+    RESTARTED = "restarted"
+    """The peer came back as another process before the end of the old one was noticed."""
     REVOKED = "revoked"
     """Verification that held at the handshake no longer holds."""
     BLOCKED = "blocked"

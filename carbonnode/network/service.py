@@ -126,7 +126,7 @@ class Network:
             self.counters.frames_dropped += 1
             return False
         outbox.put(kind, payload)
-        self._bridge.to_trio(link.wake)
+        self._bridge.to_trio(link.rouse)
         return True
 
     def _put_reply(self, link: LinkHandle, kind: int, payload: bytes) -> None:

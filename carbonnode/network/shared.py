@@ -61,7 +61,7 @@ class LinkHandle:
 
     __slots__ = (
         "bytes_in", "bytes_out", "frames_in", "frames_out", "identity", "outbound", "outboxes", "received", "remote", "resumes", "rtt_ms", "since_ms",
-        "taken", "wake",
+        "successor", "taken", "wake",
     )  # fmt: skip
 
     def __init__(self, identity: PeerIdentity, remote: str, outbound: bool, since_ms: int, wake: Callable[[], None]) -> None:
@@ -71,6 +71,8 @@ class LinkHandle:
         self.since_ms = since_ms
         self.wake = wake
         """Runs in the network's thread: frames wait in an outbox."""
+        self.successor: LinkHandle | None = None
+        """The link that took over this one's place and outboxes; set by the network's thread, maybe before the daemon has heard of it."""
         self.outboxes = tuple(Outbox() for _ in StreamId)
         self.rtt_ms = -1.0
         self.frames_in = 0
@@ -83,6 +85,13 @@ class LinkHandle:
         """Bytes the daemon has worked off, per stream; written by the daemon's thread."""
         self.resumes: list[Callable[[], None] | None] = [None for _ in StreamId]
         """Set while a stream's reader pauses because too much is unread; called on the loop's thread."""
+
+    def rouse(self) -> None:
+        """In the network's thread: frames wait in an outbox, which another link may have taken over meanwhile."""
+        handle = self
+        while handle.successor is not None:
+            handle = handle.successor
+        handle.wake()
 
 
 class Bridge:

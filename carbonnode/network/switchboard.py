@@ -166,13 +166,19 @@ class Switchboard:
             raise PeerViolation("another link between the same two nodes was opened at the same moment and stays", code=RefusalCode.DUPLICATE)
         if old is None and len(self._links) >= self.config.limits.max_links:
             raise PeerViolation(f"all {self.config.limits.max_links} links are taken: try later", code=RefusalCode.TOO_MANY_LINKS)
-        if old is not None:
-            handle.outboxes = old.handle.outboxes
         self._links[key] = link
         self.counters.links = len(self._links)
-        self._tell(self.reception.link_up, handle, None if old is None else old.handle)
-        if old is not None:
+        if old is None:
+            self._tell(self.reception.link_up, handle, None)
+        elif old.instance == link.instance:
+            handle.outboxes = old.handle.outboxes
+            old.handle.successor = handle
+            self._tell(self.reception.link_up, handle, old.handle)
             old.close(CloseReason.REPLACED)
+        else:  # what waited was for a process that is gone, and the new one knows nothing of what the old one was told
+            self._tell(self.reception.link_down, old.handle, CloseReason.RESTARTED)
+            self._tell(self.reception.link_up, handle, None)
+            old.close(CloseReason.RESTARTED)
         self._table_changed()
 
     def _takes_over(self, new: LiveLink, old: LiveLink) -> bool:
@@ -220,6 +226,11 @@ class Switchboard:
             return
         self.counters.refused_by_peer += 1
         self._tell(self.reception.refused, address, refusal, False)
+
+    def called_duplicate(self, name: str, address: str, for_s: float) -> None:
+        """A peer without a link to us has called our dials duplicates for longer than two nodes dial at once."""
+        text = f"{name} has taken every dial of this node for a duplicate for {for_s:.0f} s, though no link stands: it may be trying in vain to dial this one"
+        self._tell(self.reception.refused, address, Refusal(RefusalCode.DUPLICATE, text), False)
 
     def redial_failed(self, name: str, outcome: str) -> None:
         """A dial of a configured peer failed."""

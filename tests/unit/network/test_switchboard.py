@@ -148,14 +148,33 @@ def test_a_later_link_or_another_process_takes_over(bench: Bench) -> None:
     bench.board.admit(new)
     assert old.closed == [CloseReason.REPLACED]
     assert new.handle.outboxes[0].take(100) == [(16, b"queued")]
+    assert bench.told() == [("up", "peer")]
+    new.handle.outboxes[0].put(16, b"for a process that is gone")
     restarted = bench.link(peer, outbound=True, instance=b"two")
     bench.board.admit(restarted)
-    assert new.closed == [CloseReason.REPLACED]
+    assert new.closed == [CloseReason.RESTARTED]
+    assert restarted.handle.outboxes[0].take(100) == []
+    # The new process knows nothing of what the old one was told: the daemon must hear of it, or it tells it nothing.
+    assert bench.told() == [("down", "peer", CloseReason.RESTARTED), ("up", "peer")]
     again = bench.link(peer, outbound=True, instance=b"two")
     bench.board.admit(again)
     assert restarted.closed == [CloseReason.REPLACED]
-    assert bench.told() == [("up", "peer")]
+    assert bench.told() == []
     assert bench.reception.links["peer"] is again.handle
+
+
+def test_frames_put_before_the_daemon_hears_of_a_new_link_wake_its_writer(bench: Bench) -> None:
+    """And answers to requests that came on an old link: they lay in the shared queue until something else was sent."""
+    peer = _other(bench)
+    links = [bench.link(peer, outbound=True) for _ in range(3)]
+    woken: list[int] = []
+    for number, link in enumerate(links):
+        link.handle.wake = lambda n=number: woken.append(n)  # type: ignore[misc]
+        bench.board.admit(link)
+    links[0].handle.outboxes[2].put(33, b"an answer")
+    links[0].handle.rouse()
+    assert woken == [2]
+    assert links[2].handle.outboxes[2].take(100) == [(33, b"an answer")]
 
 
 def test_limits_blocks_and_bans(bench: Bench) -> None:
