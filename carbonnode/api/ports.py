@@ -8,7 +8,8 @@ All answers are about certified heights only. `sender` is the authenticated key 
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from carbonnode.chain.service import BlockInfo, ContractAbi, EventRecord, Health, NodeStatus, SubmitResult, TransactionStatus, VotingSet
+from carbonnode.chain.service import BlockInfo, ContractAbi, EventRecord, GasEstimate, Health, NodeStatus, SubmitResult, TransactionStatus, VotingSet
+from carbonnode.chain.transaction import Call
 from carbonnode.chain.values import Value
 from carbonnode.ledger.results import ViewResult
 
@@ -75,6 +76,13 @@ class NodeService(Protocol):
 
     async def query(self, contract: str, view: str, args: tuple[Value, ...], *, sender: bytes, height: int | None) -> ViewResult:
         """Run a view at a certified height (the last by default). Refuses `not-found`, `pruned`, `forbidden`, `busy`; a view that aborts is an answer."""
+        ...
+
+    async def estimate(self, calls: Sequence[Call], *, sender: bytes) -> GasEstimate:
+        """A dry run, on the last certified state, of calls that `check_calls` admits, as `sender`, who is authenticated. Refuses `busy`, `not-ready`.
+
+        It answers what the sender's transaction would learn of them, and neither values nor events; a refusal by the contract is an answer.
+        """
         ...
 
     async def entity_of(self, key: bytes) -> str:

@@ -1,6 +1,6 @@
 """The JSON (and MessagePack) shapes of the API: byte strings as lower-case hex, contract values as `chain.genesis.value_to_json` writes them."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -9,7 +9,8 @@ from carbonnode.chain.codec import encode
 from carbonnode.chain.event import Event
 from carbonnode.chain.genesis import value_to_json
 from carbonnode.chain.receipt import Status
-from carbonnode.chain.service import BlockInfo, ContractAbi, EventRecord, Health, MethodAbi, NodeStatus, SubmitResult, TransactionStatus, VotingSet
+from carbonnode.chain.service import BlockInfo, ContractAbi, EventRecord, GasEstimate, Health, MethodAbi, NodeStatus, SubmitResult, TransactionStatus, VotingSet
+from carbonnode.chain.transaction import MAX_CALLS
 from carbonnode.chain.validators import Validator
 from carbonnode.chain.values import from_wire
 from carbonnode.ledger.results import ViewResult
@@ -167,6 +168,40 @@ class SubmitBatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Many signed transactions in hex."""
 
     raw: list[str]
+
+
+class CallBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A call: contract, exported method, and its arguments by name (object) or by place (list)."""
+
+    contract: str
+    method: str
+    args: dict[str, Any] | list[Any] = msgspec.field(default_factory=list)
+
+
+class EstimateBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """1 to 64 calls of one transaction."""
+
+    calls: Annotated[list[CallBody], msgspec.Meta(min_length=1, max_length=MAX_CALLS)]
+
+
+class EstimateView(msgspec.Struct, frozen=True):
+    """What the calls would have come to after the certified `height`: `outcome` OK and the `gas_limit` to declare, or ABORT and so on with a `code`.
+
+    After OUT_OF_GAS `gas_used` is all that a dry run may use, after another failure it says nothing, and `gas_limit` is 0. `waiting` counts
+    transactions at the node that aren't certified yet: once they are, the answer may be another.
+    """
+
+    height: int
+    outcome: str
+    code: str
+    gas_used: int
+    gas_limit: int
+    waiting: int
+
+    @classmethod
+    def of(cls, found: GasEstimate) -> "EstimateView":
+        """From the node's type."""
+        return cls(found.height, found.outcome, found.code, found.gas_used, found.gas_limit, found.waiting)
 
 
 class SubmitView(msgspec.Struct, frozen=True):

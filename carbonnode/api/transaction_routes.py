@@ -12,6 +12,8 @@ from carbonnode.api.context import JSON, MSGPACK, AnyRequest, answer, content_ty
 from carbonnode.api.openapi import BodyDoc
 from carbonnode.api.problems import refused_submission
 from carbonnode.api.schemas import (
+    EstimateBody,
+    EstimateView,
     StatusesBody,
     StatusesView,
     SubmitBatchBody,
@@ -20,8 +22,10 @@ from carbonnode.api.schemas import (
     SubmitView,
     TransactionView,
 )
-from carbonnode.chain.service import REFUSED, ServiceRefusal
-from carbonnode.chain.transaction import MAX_TX_BYTES
+from carbonnode.chain.arguments import bind_json, find_method
+from carbonnode.chain.request import estimate_bytes
+from carbonnode.chain.service import ANONYMOUS, REFUSED, ServiceRefusal
+from carbonnode.chain.transaction import MAX_TX_BYTES, Call, check_calls
 
 MAX_BATCH = 2_000
 MAX_BATCH_BYTES = 8 * 1024 * 1024
@@ -83,6 +87,34 @@ def _unhex(text: str) -> bytes:
 
 
 @post(
+    "/v1/transactions/estimate",
+    summary="Run calls dry, for the gas to declare",
+    tags=["transactions"],
+    status_code=200,
+    request_max_body_size=2 * MAX_TX_BYTES + 1024,
+)
+async def estimate(request: AnyRequest, state: State, body: RawBody) -> Response[EstimateView]:
+    """What the calls would come to on the last certified state, as the signer of this request, and the gas limit to declare. Nothing is changed.
+
+    Only a signed request is answered: as the sender's own transaction it learns whether and with which code the contract refuses, and no values.
+    """
+    context = context_of(state)
+    asked = decode_body(request, body, EstimateBody)
+    if request.headers.get("authorization") is None:
+        raise ServiceRefusal("a dry run needs the key that would sign: sign the request (carbonnode/chain/request.py, estimate_bytes)", code="unauthorized")
+    calls = []
+    for call in asked.calls:
+        method = find_method(await context.abi(call.contract), call.method, "export")
+        calls.append(Call(call.contract, call.method, bind_json(call.contract, method, call.args)))
+    check_calls(calls)
+    chain_id = context.service.chain_id
+    sender = context.sender_of(request.headers.get("authorization"), lambda sender, time_ms: estimate_bytes(chain_id, sender, time_ms, calls))
+    if sender == ANONYMOUS:
+        raise ServiceRefusal("nobody can sign as this key: sign with your own", code="unauthorized")
+    return answer(request, EstimateView.of(await context.service.estimate(calls, sender=sender)))
+
+
+@post(
     "/v1/transactions/status",
     summary="Look up many transactions",
     tags=["transactions"],
@@ -117,9 +149,10 @@ async def proof(state: State, tx_id: FromPath[str]) -> Response[bytes]:
     return Response(await context_of(state).service.proof(parse_hash(tx_id, "transaction id")), media_type=MediaType.JSON)
 
 
-TRANSACTION_ROUTES = [submit, submit_batch, statuses, transaction, proof]
+TRANSACTION_ROUTES = [submit, submit_batch, estimate, statuses, transaction, proof]
 TRANSACTION_BODIES = {
     "/v1/transactions": BodyDoc(SubmitBody, "The signed transaction's bytes."),
     "/v1/transactions/batch": BodyDoc(SubmitBatchBody, "A MessagePack array of byte strings, each a signed transaction."),
+    "/v1/transactions/estimate": BodyDoc(EstimateBody),
     "/v1/transactions/status": BodyDoc(StatusesBody),
 }

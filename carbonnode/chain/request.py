@@ -11,11 +11,12 @@ import msgspec
 from carbonnode.chain import values
 from carbonnode.chain.hashing import blake2b_256
 from carbonnode.chain.signing import Signer, signing_bytes, verify
+from carbonnode.chain.transaction import NONCE_BYTES, Body, Call
 
 REQUEST_WINDOW_MS = 60_000
 """How far the time of a signed request may lie from the node's clock, either way."""
 
-_VIEW, _READ, _HELLO = "carbonnode/view/1", "carbonnode/read/1", "carbonnode/hello/1"
+_VIEW, _READ, _HELLO, _ESTIMATE = "carbonnode/view/1", "carbonnode/read/1", "carbonnode/hello/1", "carbonnode/estimate/1"
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -32,6 +33,12 @@ def view_bytes(chain_id: bytes, sender: bytes, time_ms: int, contract: str, view
     digest = blake2b_256(signing_bytes("args", *[values.encode_value(arg) for arg in args]))
     at = b"" if height is None else height.to_bytes(8, "big")
     return signing_bytes(_VIEW, chain_id, sender, time_ms, contract.encode(), view.encode(), digest, at)
+
+
+def estimate_bytes(chain_id: bytes, sender: bytes, time_ms: int, calls: Sequence[Call]) -> bytes:
+    """What is signed to have calls run dry as `sender`. Raises `InvalidTransaction` if they couldn't stand in a transaction."""
+    digest = blake2b_256(Body(chain_id, sender, bytes(NONCE_BYTES), 0, 1, tuple(calls)).encode())
+    return signing_bytes(_ESTIMATE, chain_id, sender, time_ms, digest)
 
 
 def read_bytes(chain_id: bytes, sender: bytes, time_ms: int, tx_ids: Sequence[bytes]) -> bytes:

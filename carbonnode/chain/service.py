@@ -71,6 +71,21 @@ class TransactionStatus(msgspec.Struct, frozen=True, gc=False):
     events: tuple[Event, ...] = ()
 
 
+class GasEstimate(msgspec.Struct, frozen=True):
+    """What calls would have come to after the certified `height`: `outcome` as a transaction's, `code` where it isn't OK.
+
+    `gas_limit` is what to declare, 0 where they weren't OK. After OUT_OF_GAS `gas_used` is all that a dry run may use, after another failure it says
+    nothing. `waiting` counts transactions that wait at the node or aren't certified yet: once they are, the answer may be another.
+    """
+
+    height: int
+    outcome: str
+    code: str
+    gas_used: int
+    gas_limit: int
+    waiting: int
+
+
 class PeerStatus(msgspec.Struct, frozen=True):
     """One configured or connected peer: its certified name and role, whether the link is up, its last known certified height, round trip in ms."""
 

@@ -1,5 +1,7 @@
 """Transactions: a signed body of 1 to 64 atomic contract calls (design, section 6)."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from carbonnode.chain import values
@@ -51,6 +53,25 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     args: tuple[values.Value, ...] = ()
 
 
+def calls_to_wire(calls: Sequence[Call]) -> tuple[WireCall, ...]:
+    """Calls as they stand in a body."""
+    return tuple([WireCall(c.contract, c.method, tuple([values.to_wire(a) for a in c.args])) for c in calls])
+
+
+def calls_from_wire(calls: Sequence[WireCall]) -> tuple[Call, ...]:
+    """Calls of a decoded body. Raises `InvalidTransaction` for an argument that is no contract value."""
+    return tuple([Call(c.contract, c.method, tuple([values.from_wire(a) for a in c.args])) for c in calls])
+
+
+def check_calls(calls: Sequence[Call]) -> None:
+    """Whether calls could stand in one transaction. Raises `InvalidTransaction` (`calls`, `too-large`, `bad-value`)."""
+    if not 1 <= len(calls) <= MAX_CALLS:
+        raise InvalidTransaction(f"a transaction carries 1 to {MAX_CALLS} calls, this one {len(calls)}", code="calls")
+    size = len(Body(bytes(32), bytes(PUBLIC_KEY_BYTES), bytes(NONCE_BYTES), 0, 1, tuple(calls)).encode())
+    if size + SIGNATURE_BYTES > MAX_TX_BYTES:
+        raise InvalidTransaction(f"a transaction has at most {MAX_TX_BYTES} bytes, these calls alone {size}", code="too-large")
+
+
 class Body(msgspec.Struct, frozen=True, gc=False):
     """What the sender signs. `nonce` is 16 secret random bytes: it blinds leaves; `valid_until` a height; `gas_limit` in gas."""
 
@@ -64,8 +85,7 @@ class Body(msgspec.Struct, frozen=True, gc=False):
 
     def encode(self) -> bytes:
         """Canonical bytes of the body."""
-        calls = tuple(WireCall(c.contract, c.method, tuple([values.to_wire(a) for a in c.args])) for c in self.calls)
-        wire = WireBody(self.version, self.chain_id, self.sender, self.nonce, self.valid_until, self.gas_limit, calls)
+        wire = WireBody(self.version, self.chain_id, self.sender, self.nonce, self.valid_until, self.gas_limit, calls_to_wire(self.calls))
         try:
             return _encoder.encode(wire)
         except UnicodeEncodeError:
@@ -163,5 +183,4 @@ def _decode_body(data: bytes) -> Body:
         raise InvalidTransaction(f"a transaction carries 1 to {MAX_CALLS} calls, this one {len(wire.calls)}", code="calls")
     if wire.valid_until < 0 or wire.gas_limit < 1:
         raise InvalidTransaction("valid-until is a height and the gas limit at least 1", code="malformed")
-    calls = tuple([Call(c.contract, c.method, tuple([values.from_wire(a) for a in c.args])) for c in wire.calls])
-    return Body(wire.chain_id, wire.sender, wire.nonce, wire.valid_until, wire.gas_limit, calls)
+    return Body(wire.chain_id, wire.sender, wire.nonce, wire.valid_until, wire.gas_limit, calls_from_wire(wire.calls))

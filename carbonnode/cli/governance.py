@@ -8,7 +8,7 @@ import click
 
 from carbonnode.cli.groups import SuggestingGroup
 from carbonnode.cli.output import Output, note, show
-from carbonnode.cli.session import json_option, node_option, open_wallet, read_file, signer_options, with_client
+from carbonnode.cli.session import gas_options, json_option, node_option, open_wallet, read_file, signer_options, with_client
 from carbonnode.cli.verbs import PROPOSAL_FIELDS, add_verbs
 from carbonnode.errors import ConfigError
 
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from carbonnode.chain.values import Value
-    from carbonnode.client import Client, TransactionInfo
+    from carbonnode.client import Client
 
 LISTED = 50
 CALL_GAS = 20_000_000
+"""Of a call whose need no node estimates: parts of a source are long."""
 
 
 @click.group(cls=SuggestingGroup)
@@ -168,27 +169,29 @@ class Proposer(NamedTuple):
     wallets: Path | None
     node: str | None
     output: Output
+    gas: int | None
+    force: bool
 
     def propose(self, *calls: "tuple[str, tuple[Value, ...]]") -> int:
         """Send calls of `rules`, one after another; the last one makes the proposal, whose number and vote command are told."""
-        from carbonnode.chain.transaction import Call
         from carbonnode.cli import tx
 
         signer = open_wallet(self.wallet, self.wallets)
 
-        async def work(client: "Client") -> "tuple[TransactionInfo, int]":
-            info = None
+        async def work(client: "Client") -> "tx.Sent":
+            sent = None
             for method, args in calls:
-                transaction = await client.sign([Call("rules", method, args)], gas=CALL_GAS)
-                (info,) = await client.settle([transaction], timeout_s=tx.DEFAULT_TIMEOUT_S)
-                if not info.ok:
+                sent = await tx.send(client, "rules", method, args, gas=self.gas, force=self.force, default_gas=CALL_GAS)
+                if not sent.info.ok:
                     break
-            assert info is not None, "a proposal needs a call"
-            return info, int(info.values[0]) if info.ok else 0
+            assert sent is not None, "a proposal needs a call"
+            return sent
 
-        info, number = with_client(self.node, work, signer)
+        sent = with_client(self.node, work, signer)
+        info = sent.info
         if not info.ok:
-            return tx.report(self.output, info)
+            return tx.report(self.output, sent)
+        number = int(info.values[0])
         vote = f"carbonnode govern vote --proposal-id {number} --accept true --from MEMBER --wait"
         self.output.result({"proposal": number, "tx_id": info.tx_id, "height": info.height, "vote": vote})
         note(f"proposal {number} is open: every member votes with\n  {vote}\nand `carbonnode govern show {number}` tells how it stands")
@@ -203,12 +206,15 @@ def proposing(function: Any) -> Any:
     """Options of every proposal: `--reason`, who signs, which node. The command gets `by`."""
 
     @functools.wraps(function)
-    def wrapped(*args: Any, reason: str, wallet: str, wallets: Path | None, node: str | None, output: Output, **kwargs: Any) -> Any:
-        return function(*args, by=Proposer(reason, wallet, wallets, node, output), **kwargs)
+    def wrapped(
+        *args: Any, reason: str, wallet: str, wallets: Path | None, node: str | None, output: Output, gas: int | None, force: bool, **kwargs: Any
+    ) -> Any:
+        return function(*args, by=Proposer(reason, wallet, wallets, node, output, gas, force), **kwargs)
 
     options = (
         json_option,
         node_option,
+        gas_options,
         signer_options(required=True),
         click.option("--reason", required=True, metavar="TEXT", help="Why; it stands in the proposal."),
     )

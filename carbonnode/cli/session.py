@@ -76,6 +76,15 @@ def signer_options(*, required: bool) -> Callable[[F], F]:
     return decorate
 
 
+def gas_options(function: F) -> F:
+    """`--gas N` and `--force`: the command gets `gas` and `force`."""
+    option = click.option("--force", is_flag=True, help="Send it though a dry run says that the contract would refuse it.")
+    limit = click.option(
+        "--gas", type=click.IntRange(min=1), metavar="N", help="The gas limit to declare, without a dry run. Default: what the node's dry run suggests."
+    )
+    return limit(option(function))
+
+
 def node_urls(node: str | None) -> list[str]:
     """The base URLs to ask, in order."""
     given = node or os.environ.get(NODE_VARIABLE)

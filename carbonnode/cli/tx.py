@@ -1,20 +1,26 @@
 """`carbonnode tx`: signed calls, and looking transactions up."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from carbonnode.cli.groups import SuggestingGroup
 from carbonnode.cli.hints import meaning
 from carbonnode.cli.output import Output, note
-from carbonnode.cli.session import json_option, node_option, open_wallet, signer_options, with_client, write_file
+from carbonnode.cli.session import gas_options, json_option, node_option, open_wallet, signer_options, with_client, write_file
 from carbonnode.errors import ConfigError
 
 if TYPE_CHECKING:
-    from carbonnode.client import Client, TransactionInfo
+    from carbonnode.chain.transaction import Call
+    from carbonnode.client import Client, GasChoice, TransactionInfo
 
 DEFAULT_TIMEOUT_S = 30.0
+UNDER_WAY_S = 5.0
+"""How long a call that would be refused is tried again while transactions are under way."""
+AGAIN_S = 0.3
+RETRY_TIMES = 4
+"""A call that ran out of gas is worth so many times the limit."""
 
 
 @click.group(cls=SuggestingGroup)
@@ -32,7 +38,7 @@ def tx() -> None:
 @click.argument("method")
 @click.option("--arg", "pairs", multiple=True, metavar="NAME=VALUE", help="An argument in its type: 5, text, 0x00ff, true, or a JSON list for a tuple.")
 @click.option("--wait/--no-wait", default=False, help="Wait until the transaction is final, expired or refused.")
-@click.option("--gas", type=click.IntRange(min=1), help="Gas limit.")
+@gas_options
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds to wait at most.")
 @signer_options(required=True)
 @node_option
@@ -43,6 +49,7 @@ def call(
     pairs: tuple[str, ...],
     wait: bool,
     gas: int | None,
+    force: bool,
     timeout_s: float,
     wallet: str,
     wallets: Path | None,
@@ -51,6 +58,7 @@ def call(
 ) -> int:
     """Sign and send one call of CONTRACT's METHOD.
 
+    The node runs it dry first: the gas limit to declare comes from there, and what the contract would refuse isn't sent.
     Exit status 1 if it is refused, or final with another outcome than OK.
 
     \b
@@ -63,9 +71,9 @@ def call(
     named = split_pairs(pairs)
     signer = open_wallet(wallet, wallets)
 
-    async def work(client: "Client") -> "TransactionInfo":
+    async def work(client: "Client") -> "Sent":
         args = bind_text(contract, find_method(await abi_of(client, contract), method, "export"), named)
-        return await send(client, contract, method, args, wait=wait, gas=gas, timeout_s=timeout_s)
+        return await send(client, contract, method, args, wait=wait, gas=gas, force=force, timeout_s=timeout_s)
 
     return report(output, with_client(node, work, signer))
 
@@ -85,34 +93,89 @@ async def abi_of(client: "Client", contract: str) -> Any:
         raise NodeRefusal(message, code="unknown-contract", status=refusal.status) from None
 
 
+class Sent(NamedTuple):
+    """What became of a call, and the gas limit that was chosen for it."""
+
+    info: "TransactionInfo"
+    gas: "GasChoice"
+
+
 async def send(
-    client: "Client", contract: str, method: str, args: tuple[Any, ...], *, wait: bool, gas: int | None, timeout_s: float
-) -> "TransactionInfo":
-    """Sign, submit and perhaps wait; a refusal raises `NodeRefusal`, or comes back as status `refused` after waiting."""
+    client: "Client",
+    contract: str,
+    method: str,
+    args: tuple[Any, ...],
+    *,
+    wait: bool = True,
+    gas: int | None = None,
+    force: bool = False,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    default_gas: int | None = None,
+) -> Sent:
+    """Choose the gas limit, sign, submit and perhaps wait.
+
+    What a dry run says the contract would refuse isn't sent without `force`: then the status is `refused` and there is no id. A node's refusal raises
+    `NodeRefusal`, or comes back as status `refused` after waiting.
+    """
+    import msgspec
+
     from carbonnode.chain.transaction import Call
-    from carbonnode.client import TransactionInfo
-    from carbonnode.client.client import DEFAULT_GAS
+    from carbonnode.client import DEFAULT_GAS, GasChoice, TransactionInfo
 
-    transaction = await client.sign([Call(contract, method, args)], gas=gas or DEFAULT_GAS)
-    if wait:
-        note(f"sent {transaction.id.hex()}, waiting until it is final")
-        return (await client.settle([transaction], timeout_s=timeout_s))[0]
-    answer = await client.submit(transaction)
-    return TransactionInfo(tx_id=answer.tx_id, status=answer.status)
+    calls = [Call(contract, method, args)]
+    choice = GasChoice(gas, "given") if gas is not None else await _choose_gas(client, calls, default_gas or DEFAULT_GAS, patient=not force)
+    found = choice.estimate
+    if found is not None and choice.refused and not force:
+        told = f"a dry run says that the contract would refuse it, so nothing was sent: {meaning(found.code, contract)}; to send it all the same, add --force"
+        return Sent(TransactionInfo(tx_id="", status="refused", outcome=found.outcome, code=found.code, message=told), choice)
+    transaction = await client.sign(calls, gas=choice.limit)
+    # The node's own cap may be lower.
+    choice = choice._replace(limit=transaction.body.gas_limit)
+    if not wait:
+        answer = await client.submit(transaction)
+        return Sent(TransactionInfo(tx_id=answer.tx_id, status=answer.status), choice)
+    note(f"sent {transaction.id.hex()}, waiting until it is final")
+    info = (await client.settle([transaction], timeout_s=timeout_s))[0]
+    if info.outcome == "OUT_OF_GAS":
+        most = (await client.status()).max_transaction_gas
+        again = min(RETRY_TIMES * choice.limit, most)
+        hint = f"send it again with --gas {again}" if choice.limit < most else "that is the most a transaction may have: ask for less at once"
+        info = msgspec.structs.replace(info, message=f"it had {choice.limit} gas; {hint}")
+    return Sent(info, choice)
 
 
-def report(output: Output, info: "TransactionInfo") -> int:
+async def _choose_gas(client: "Client", calls: "list[Call]", default: int, *, patient: bool) -> "GasChoice":
+    """By a dry run; `patient`: one that fails while transactions are under way is made again, since the call may need what they bring."""
+    import asyncio
+    import time
+
+    deadline = time.monotonic() + UNDER_WAY_S
+    while True:
+        choice = await client.gas_for(calls, default=default)
+        found = choice.estimate
+        if found is None:
+            note(f"the gas limit is the default, {choice.limit}: {choice.why}")
+            return choice
+        if not patient or not choice.refused or not found.waiting or time.monotonic() > deadline:
+            return choice
+        await asyncio.sleep(AGAIN_S)
+
+
+def report(output: Output, sent: Sent) -> int:
     """Print where a transaction stands; the exit status."""
-    output.result(as_dict(info))
+    info, gas = sent
+    declared = {"gas_limit": gas.limit, "gas_source": gas.source} if info.tx_id else {"gas_limit": None, "gas_source": None}
+    output.result({**as_dict(info), **declared})
     if info.status == "refused":
-        note(f"error [{info.code}]: the node refused the transaction: {info.message}")
+        told = f"the node refused the transaction: {info.message}" if info.tx_id else info.message
+        note(f"error [{info.code}]: {told}")
         return 1
     if info.status == "expired":
         note("error [expired]: the transaction wasn't ordered before its valid-until height: send it again")
         return 1
     if info.status == "final" and not info.ok:
         code = info.code or info.outcome
-        note(f"error [{code}]: the contract answered {info.outcome}, and nothing was changed: {meaning(code)}")
+        note(f"error [{code}]: the contract answered {info.outcome}, and nothing was changed: {info.message or meaning(code)}")
         return 1
     return 0
 

@@ -12,11 +12,12 @@ import click
 
 from carbonnode.cli.groups import SuggestingGroup
 from carbonnode.cli.output import Output
-from carbonnode.cli.session import json_option, node_option, open_wallet, signer_options, with_client
+from carbonnode.cli.session import gas_options, json_option, node_option, open_wallet, signer_options, with_client
 from carbonnode.resources import contract_source
 
 if TYPE_CHECKING:
-    from carbonnode.client import Client, QueryAnswer, TransactionInfo
+    from carbonnode.cli.tx import Sent
+    from carbonnode.client import Client, QueryAnswer
 
 
 class Verb(NamedTuple):
@@ -220,19 +221,20 @@ def _command(group: str, verb: Verb) -> click.Command:
         signer = open_wallet(wallet, wallets) if wallet else None
         return report(output, verb.contract, verb.method, with_client(node, work, signer), verb.fields, rows=verb.rows)
 
-    def act(wallet: str, wallets: Path | None, node: str | None, wait: bool, output: Output, **given: str) -> int:
+    def act(wallet: str, wallets: Path | None, node: str | None, wait: bool, gas: int | None, force: bool, output: Output, **given: str) -> int:
         from carbonnode.chain.arguments import bind_text, find_method
-        from carbonnode.cli.tx import DEFAULT_TIMEOUT_S, abi_of, report, send
+        from carbonnode.cli.tx import abi_of, report, send
 
-        async def work(client: "Client") -> "TransactionInfo":
+        async def work(client: "Client") -> "Sent":
             args = bind_text(verb.contract, find_method(await abi_of(client, verb.contract), verb.method, "export"), given)
-            return await send(client, verb.contract, verb.method, args, wait=wait, gas=None, timeout_s=DEFAULT_TIMEOUT_S)
+            return await send(client, verb.contract, verb.method, args, wait=wait, gas=gas, force=force)
 
         return report(output, with_client(node, work, open_wallet(wallet, wallets)))
 
     command: Any = json_option(ask if method.view else act)
     command = node_option(signer_options(required=not method.view)(command))
     if not method.view:
+        command = gas_options(command)
         command = click.option("--wait/--no-wait", default=False, help="Wait until the transaction is final.")(command)
     for name, kind in reversed(method.parameters):
         command = click.option(f"--{name.replace('_', '-')}", name, required=True, metavar=kind.upper())(command)

@@ -11,8 +11,22 @@ node answers, `timeout` where a transaction wasn't settled in time.
 """
 
 from carbonnode.client.client import Client
+from carbonnode.client.gas import DEFAULT_GAS, EstimateInfo, GasChoice
 from carbonnode.client.transport import NodeRefusal
 from carbonnode.client.types import BlockInfo, EventInfo, NodeInfo, QueryAnswer, Submission, TransactionInfo
 from carbonnode.errors import RemoteError
 
-__all__ = ["BlockInfo", "Client", "EventInfo", "NodeInfo", "NodeRefusal", "QueryAnswer", "RemoteError", "Submission", "TransactionInfo"]
+__all__ = [
+    "DEFAULT_GAS",
+    "BlockInfo",
+    "Client",
+    "EstimateInfo",
+    "EventInfo",
+    "GasChoice",
+    "NodeInfo",
+    "NodeRefusal",
+    "QueryAnswer",
+    "RemoteError",
+    "Submission",
+    "TransactionInfo",
+]

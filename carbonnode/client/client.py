@@ -12,12 +12,13 @@ import msgspec
 
 from carbonnode.chain.genesis import Genesis, value_to_json
 from carbonnode.chain.proof import VerifiedTransaction, parse_proof, verify_proof
-from carbonnode.chain.request import Credentials, read_bytes, sign_request, view_bytes
+from carbonnode.chain.request import Credentials, estimate_bytes, read_bytes, sign_request, view_bytes
 from carbonnode.chain.service import ContractAbi
 from carbonnode.chain.signing import Signer
 from carbonnode.chain.transaction import NONCE_BYTES, Body, Call, Transaction
 from carbonnode.chain.values import Value
 from carbonnode.client.events import follow
+from carbonnode.client.gas import DEFAULT_GAS, ESTIMATE_PATIENCE_S, EstimateInfo, GasChoice, choice_of, estimate_body
 from carbonnode.client.settle import Settlement
 from carbonnode.client.transport import JSON, MSGPACK, Transport, decode
 from carbonnode.client.types import (
@@ -35,7 +36,6 @@ from carbonnode.client.types import (
 )
 from carbonnode.errors import ConfigError, RemoteError
 
-DEFAULT_GAS = 2_000_000
 DEFAULT_TIMEOUT_S = 30.0
 HEIGHT_CACHE_S = 1.0
 
@@ -130,16 +130,37 @@ class Client:
 
     # Transactions
 
+    async def estimate(self, calls: Sequence[Call], *, signer: Signer | None = None) -> EstimateInfo:
+        """A dry run of the signer's calls on the last certified state: whether they would take effect, and the gas to declare. Raises `RemoteError`."""
+        by = self._signer_or(signer)
+        now = self._next_ms()
+        message = estimate_bytes(await self.chain_id(), by.public_key, now, calls)
+        headers = {"authorization": _authorization(sign_request(by, message, now))}
+        return await self._transport.post("/v1/transactions/estimate", estimate_body(tuple(calls)), EstimateInfo, headers)
+
+    async def gas_for(self, calls: Sequence[Call], *, default: int = DEFAULT_GAS, signer: Signer | None = None) -> GasChoice:
+        """The gas limit to declare for calls: by a dry run, or `default` where none can be made in time or the calls would fail."""
+        try:
+            async with asyncio.timeout(ESTIMATE_PATIENCE_S):
+                return choice_of(await self.estimate(calls, signer=signer), default)
+        except RemoteError as error:
+            return GasChoice(default, "default", why=str(error))
+        except TimeoutError:
+            return GasChoice(default, "default", why=f"{self.url} made no dry run within {ESTIMATE_PATIENCE_S:g} s")
+
     async def sign(
-        self, calls: Sequence[Call], *, gas: int = DEFAULT_GAS, signer: Signer | None = None, valid_for: int | None = None
+        self, calls: Sequence[Call], *, gas: int | None = None, signer: Signer | None = None, valid_for: int | None = None
     ) -> Transaction:
-        """A signed transaction of 1 to 64 atomic calls, valid for `valid_for` blocks (half the network's limit by default)."""
+        """A signed transaction of 1 to 64 atomic calls, valid for `valid_for` blocks (half the network's limit by default).
+
+        `gas` is the limit to declare; without it the node is asked (`gas_for`), which takes a dry run: give it where many alike are signed.
+        """
         by = self._signer_or(signer)
         chain_id = await self.chain_id()
         status = await self._recent_status()
         # Half: a node that lags a little must still accept the height.
         valid_until = status.height + (valid_for if valid_for is not None else max(status.validity_blocks // 2, 1))
-        limit = min(gas, status.max_transaction_gas)
+        limit = min((await self.gas_for(calls, signer=by)).limit if gas is None else gas, status.max_transaction_gas)
         return Transaction.sign(Body(chain_id, by.public_key, secrets.token_bytes(NONCE_BYTES), valid_until, limit, tuple(calls)), by)
 
     async def submit(self, transaction: Transaction | bytes) -> Submission:
@@ -179,9 +200,9 @@ class Client:
         return await Settlement(self, self._transport.rotate, transactions, signer).run(timeout_s)
 
     async def call(
-        self, contract: str, method: str, *args: Value, gas: int = DEFAULT_GAS, signer: Signer | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+        self, contract: str, method: str, *args: Value, gas: int | None = None, signer: Signer | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> TransactionInfo:
-        """Sign one call, submit it, wait until it is settled."""
+        """Sign one call (`gas` as in `sign`), submit it, wait until it is settled."""
         transaction = await self.sign([Call(contract, method, args)], gas=gas, signer=signer)
         (done,) = await self.settle([transaction], timeout_s=timeout_s, signer=signer)
         return done

@@ -288,7 +288,7 @@ class BlockRun:
         for (event, encoded), event_salt in zip(events, event_salts, strict=True):
             self._events.append(event)
             self._event_leaves.append(leaf_hash(event_salt + encoded))
-            output += len(encoded) + _EVENT_BYTES
+            output += event_room(encoded)
         self._event_salts += event_salts
         if outcome.scheduled:
             jobs.schedule(self._state, outcome.scheduled, self._market_ms)
@@ -318,7 +318,7 @@ class BlockRun:
                 break
             made = self._numbers.number(item, tx_id)
             events.append(made)
-            left -= len(made[1]) + _EVENT_BYTES
+            left -= event_room(made[1])
         if left < 0:
             self._numbers.forget(outcome.events[: len(events)])
             return None
@@ -336,6 +336,11 @@ class BlockRun:
         if has_transactions or self.height == 0:
             self._state.put(SECRET, salts.next_secret(secret, self._seeds[-1]))
         self._state.commit_transaction(0)
+
+
+def event_room(encoded: bytes) -> int:
+    """Bytes that an event takes of a run's output."""
+    return len(encoded) + _EVENT_BYTES
 
 
 def genesis_call(run: BlockRun, around: Surroundings, machine: Machine, number: int, call: Call, gas: int) -> Outcome:

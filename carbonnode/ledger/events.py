@@ -12,7 +12,7 @@ from carbonnode.chain.event import PUBLIC, Event
 from carbonnode.ledger.layout import sequence_key
 from carbonnode.ledger.state import WorkingState
 from carbonnode.vm.outcome import EmittedEvent
-from carbonnode.vm.state import ABSENT
+from carbonnode.vm.state import ABSENT, StateAccess
 
 AUDIENCE_FIELD = "to"
 NOBODY = "!"
@@ -30,7 +30,7 @@ def audience(emitted: EmittedEvent) -> str:
 class EventNumbers:
     """Hands out the numbers of a block's events and writes the heads into the state at its end."""
 
-    def __init__(self, state: WorkingState) -> None:
+    def __init__(self, state: StateAccess) -> None:
         self._state = state
         self._heads: dict[str, int] = {}
 

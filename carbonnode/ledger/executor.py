@@ -11,18 +11,19 @@ from carbonnode.chain.genesis import Genesis, Parameters
 from carbonnode.chain.header import Header
 from carbonnode.chain.ports import KV
 from carbonnode.chain.service import ContractAbi, MethodAbi
-from carbonnode.chain.transaction import Transaction
+from carbonnode.chain.transaction import Call, Transaction
 from carbonnode.chain.values import Value
 from carbonnode.errors import ConfigError, InvalidBlock, InvariantViolation, RemoteError, StorageError
 from carbonnode.ledger import layout
 from carbonnode.ledger.block_run import CLOCK_OFFSET, BlockRun, Parent, Surroundings
 from carbonnode.ledger.code import CompiledContracts, ContractCode, contract_of
+from carbonnode.ledger.dry_run import dry_run
 from carbonnode.ledger.epochs import Epochs
 from carbonnode.ledger.garbage import Garbage
 from carbonnode.ledger.genesis_block import run_genesis
 from carbonnode.ledger.history import MAX_UNDO_BYTES, PastState
 from carbonnode.ledger.recent_ids import RecentIds
-from carbonnode.ledger.results import ExecutedBlock, LedgerStatus, NextEpoch, ViewResult
+from carbonnode.ledger.results import DryRun, ExecutedBlock, LedgerStatus, NextEpoch, ViewResult
 from carbonnode.ledger.state import CACHE_BYTES, FinalState, WorkingState
 from carbonnode.ledger.store import StateStore
 from carbonnode.ledger.tree_proof import StateProof, build_proof
@@ -242,9 +243,7 @@ class BlockExecutor:
         Raises `RemoteError` (`pruned`, `not-found`) for other heights.
         """
         state, header = self._state_at(height)
-        offset = state.get(CLOCK_OFFSET)
-        market_ms = max(0, header.time_ms + (offset if type(offset) is int else 0))
-        env = Environment(market_ms, header.height, self._genesis.chain_id, lambda name: self._contract(state, name))
+        env = self._environment(state, header, header.height)
         parameters = self._parameters()
         machine = self._machine(parameters.gas_schedule, views=True)
         limit = parameters.view_gas if gas is None else min(gas, parameters.view_gas)
@@ -253,6 +252,17 @@ class BlockExecutor:
         self._garbage.after(outcome.gas_used)
         value = values.to_wire(outcome.values[0]) if outcome.ok else None
         return ViewResult(header.height, int(outcome.status), outcome.code, value, outcome.gas_used)
+
+    def estimate(self, calls: Sequence[Call], sender: bytes, *, gas: int) -> DryRun:
+        """Run calls as a transaction of `sender` in the block after the last certified one, with at most `gas`; nothing is kept."""
+        state, parameters = FinalState(self._state), self._parameters()
+        limit = min(gas, parameters.max_transaction_gas)
+        self._garbage.before(limit)
+        env = self._environment(state, self._header, self._header.height + 1)
+        machine = self._machine(parameters.gas_schedule, views=True)
+        found = dry_run(machine, state, env, sender, calls, gas=limit, most=parameters.max_transaction_gas)
+        self._garbage.after(found.gas_used)
+        return found
 
     def value(self, key: bytes, height: int | None = None) -> Value | None:
         """The value under a state key at a certified height, None where there is none."""
@@ -315,6 +325,12 @@ class BlockExecutor:
         self._store.put_genesis_outcome(block.encoded)
         self._store.absorb(layer.records, layer.nodes, block.header, block.header_hash, b"")
         self._store.flush(sync=True)
+
+    def _environment(self, state: ReadState, header: Header, height: int) -> Environment:
+        """What contracts see who read `state`, that of `header`, as of `height`."""
+        offset = state.get(CLOCK_OFFSET)
+        market_ms = max(0, header.time_ms + (offset if type(offset) is int else 0))
+        return Environment(market_ms, height, self._genesis.chain_id, lambda name: self._contract(state, name))
 
     def _machine(self, version: int, *, views: bool) -> Machine:
         machine = self._machines.get((version, views))

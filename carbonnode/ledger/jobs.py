@@ -14,6 +14,7 @@ from carbonnode.errors import InvariantViolation
 from carbonnode.ledger.layout import JOB_COUNTS, JOB_SEQUENCE, JOBS, job_key
 from carbonnode.ledger.state import WorkingState
 from carbonnode.vm.outcome import ScheduledCall
+from carbonnode.vm.state import StateAccess
 
 MAX_WAITING: Final = 1024
 """Scheduled calls of one contract that may wait."""
@@ -33,7 +34,7 @@ class Job(NamedTuple):
         return tagged_hash(b"job", height.to_bytes(8, "big"), self.sequence.to_bytes(8, "big"))
 
 
-def waiting(state: WorkingState, contract: str) -> int:
+def waiting(state: StateAccess, contract: str) -> int:
     """How many scheduled calls a contract has."""
     count = state.get(JOB_COUNTS + contract.encode())
     return count if type(count) is int else 0
@@ -47,7 +48,7 @@ def _count(state: WorkingState, contract: str, more: int) -> None:
         state.delete(JOB_COUNTS + contract.encode())
 
 
-def fit(state: WorkingState, scheduled: tuple[ScheduledCall, ...]) -> bool:
+def fit(state: StateAccess, scheduled: tuple[ScheduledCall, ...]) -> bool:
     """Whether the contracts may have so many more calls waiting."""
     wanted = Counter([call.contract for call in scheduled])
     return all(waiting(state, contract) + more <= MAX_WAITING for contract, more in wanted.items())

@@ -74,6 +74,19 @@ class ViewResult(Wire, frozen=True):
     gas_used: int
 
 
+class DryRun(Wire, frozen=True):
+    """What calls would have come to on the state of a certified height: `status` as in `chain.receipt.Status`, `code` when it isn't OK.
+
+    `gas_limit` is what to declare for them, 0 where they weren't OK; after OUT_OF_GAS `gas_used` is all that a dry run may use.
+    """
+
+    height: int
+    status: int
+    code: str
+    gas_used: int
+    gas_limit: int
+
+
 class LedgerStatus(Wire, frozen=True):
     """Where the ledger stands: the last finalised block, the last executed one, and the height whose state is known to be on disk."""
 

@@ -22,9 +22,10 @@ from carbonnode.chain import values
 from carbonnode.chain.batch import Batch, SkipOrder
 from carbonnode.chain.receipt import Status
 from carbonnode.chain.service import ContractAbi
+from carbonnode.chain.transaction import Call, calls_to_wire
 from carbonnode.chain.values import Value
 from carbonnode.errors import CarbonnodeError, InvariantViolation, RemoteError, StorageError
-from carbonnode.ledger.results import ExecutedBlock, LedgerStatus, NextEpoch, ViewResult
+from carbonnode.ledger.results import DryRun, ExecutedBlock, LedgerStatus, NextEpoch, ViewResult
 from carbonnode.ledger.tree_proof import StateProof
 from carbonnode.node import executor_protocol as protocol
 from carbonnode.node.executor_watch import VARIABLE as POISON_VARIABLE
@@ -54,6 +55,8 @@ PROOF_BLOCKS_BUSY: Final = 16
 VIEW_GAS_BUSY: Final = 1_700_000
 VIEW_GAS_IDLE: Final = 10_000_000
 """Gas of one view, about 50 and 300 ms: a longer one would hold up a block."""
+ESTIMATES_PAUSE_S: Final = 60.0
+"""After the process died of a dry run: dying of them again and again would end the node."""
 
 T = TypeVar("T")
 
@@ -140,6 +143,7 @@ class ExecutorClient:
         self._views = asyncio.Lock()
         self._queued_views = 0
         self._next_view = 0.0
+        self._no_estimates_until = float("-inf")
         self._last_execute = float("-inf")
         self.confinement: tuple[str, ...] = ()
         """What confines the process, one line for each means."""
@@ -347,6 +351,7 @@ class ExecutorClient:
         doing = f"during {_describe(self._parked[min(self._parked)].command)}" if self._parked else "while idle"
         if self._on_death is not None:
             self._on_death(f"the executor process died {doing} ({fate}); it is started again and nothing is lost")
+        self._void_estimates()
         if self._give_up():
             self._deaths = 0
         if self._deaths > MAX_DEATHS:
@@ -362,6 +367,16 @@ class ExecutorClient:
             self._die(error)
         except OSError as error:
             self._die(StorageError(f"the executor process can't be started again ({error}): see what this machine lacks, then start the node", code="executor"))
+
+    def _void_estimates(self) -> None:
+        """A dry run isn't asked again: the process may have died of it, and nothing depends on it."""
+        first = min(self._parked, default=0)
+        for number in [number for number, owed in self._parked.items() if isinstance(owed.command, protocol.Estimate)]:
+            future = self._parked.pop(number).future
+            if number == first:
+                self._no_estimates_until = asyncio.get_running_loop().time() + ESTIMATES_PAUSE_S
+            if not future.done():
+                future.set_exception(RemoteError("the executor process died during a dry run: declare a gas limit without one", code="busy"))
 
     def _give_up(self) -> bool:
         """Fail the execution that the process keeps dying of, if what it dies of is known; whether that was done."""
@@ -506,6 +521,18 @@ class ExecutorClient:
                 f"{contract}.{view} needs more time than a view may take while blocks are executed: ask again when the network is quieter", code="busy"
             )
         return answer
+
+    async def estimate(self, calls: Sequence[Call], sender: bytes) -> DryRun:
+        """A dry run of calls, in the lane of views and with their gas. Raises `RemoteError`: `busy`, also for a while after the process died of one."""
+        wire = calls_to_wire(calls)
+
+        def command(gas: int) -> protocol.Estimate:
+            if asyncio.get_running_loop().time() < self._no_estimates_until:
+                raise RemoteError("the executor process died of a dry run: this node makes none for a while", code="busy")
+            return protocol.Estimate(wire, sender, gas)
+
+        result, _ = await self._paced(command)
+        return _decoded(result, DryRun)
 
     async def _paced(self, command: Callable[[int], protocol.AnyCommand]) -> tuple[bytes, bool]:
         """Ask in the lane of questions: one at a time, a tenth of the executor's time while blocks execute. `command` gets the gas it may use."""

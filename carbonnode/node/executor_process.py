@@ -19,6 +19,7 @@ from carbonnode import errors
 from carbonnode.chain import values
 from carbonnode.chain.batch import Batch
 from carbonnode.chain.genesis import parse_genesis
+from carbonnode.chain.transaction import calls_from_wire
 from carbonnode.errors import CarbonnodeError, InvariantViolation
 from carbonnode.ledger.executor import BlockExecutor
 from carbonnode.node import executor_protocol as protocol
@@ -77,6 +78,7 @@ class Service:
             protocol.Epochs: lambda _c: self._ledger.epochs(),
             protocol.GenesisBlock: lambda _c: self._ledger.genesis_block(),
             protocol.Query: self._query,
+            protocol.Estimate: self._estimate,
             protocol.Prove: lambda c: self._ledger.prove(c.key, c.height),
             protocol.Abi: lambda c: self._ledger.abi(c.name, c.height),
             protocol.Contracts: lambda _c: self._ledger.contracts(),
@@ -145,6 +147,9 @@ class Service:
     def _query(self, command: protocol.Query) -> object:
         args = [values.from_wire(arg) for arg in command.args]
         return self._ledger.query(command.contract, command.view, args, command.sender, command.height, gas=command.gas)
+
+    def _estimate(self, command: protocol.Estimate) -> object:
+        return self._ledger.estimate(calls_from_wire(command.calls), command.sender, gas=command.gas)
 
     def _snapshot_begin(self, command: protocol.SnapshotBegin) -> object:
         return self._snapshot.begin(command)

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from carbonnode.chain.batch import SkipOrder
+from carbonnode.chain.transaction import WireCall
 from carbonnode.chain.values import WireValue
 
 LENGTH_BYTES: Final = 4
@@ -81,6 +82,14 @@ class Query(Command, frozen=True):
     gas: int
 
 
+class Estimate(Command, frozen=True):
+    """A dry run of a transaction's calls."""
+
+    calls: tuple[WireCall, ...]
+    sender: bytes
+    gas: int
+
+
 class Prove(Command, frozen=True):
     """A state proof."""
 
@@ -118,7 +127,7 @@ class SnapshotDrop(Command, frozen=True):
 
 
 AnyCommand = (
-    Open | Execute | Finalise | DiscardAbove | Flush | Status | Epochs | GenesisBlock | Query | Prove | Abi | Contracts
+    Open | Execute | Finalise | DiscardAbove | Flush | Status | Epochs | GenesisBlock | Query | Estimate | Prove | Abi | Contracts
     | SnapshotBegin | SnapshotWork | SnapshotDrop
 )  # fmt: skip
 

@@ -5,8 +5,9 @@ from typing import Protocol
 
 from carbonnode.chain.batch import Batch, SkipOrder
 from carbonnode.chain.service import ContractAbi
+from carbonnode.chain.transaction import Call
 from carbonnode.chain.values import Value
-from carbonnode.ledger.results import ExecutedBlock, LedgerStatus, NextEpoch, ViewResult
+from carbonnode.ledger.results import DryRun, ExecutedBlock, LedgerStatus, NextEpoch, ViewResult
 from carbonnode.network import Channel
 
 
@@ -48,6 +49,10 @@ class ExecutorPort(Protocol):
 
     async def query(self, contract: str, view: str, args: tuple[Value, ...], sender: bytes, height: int | None = None) -> ViewResult:
         """Run a view on certified state."""
+        ...
+
+    async def estimate(self, calls: Sequence[Call], sender: bytes) -> DryRun:
+        """A dry run of calls on the last certified state."""
         ...
 
     async def abi(self, name: str, height: int | None = None) -> ContractAbi | None:

@@ -11,7 +11,7 @@ from carbonnode.chain import values
 from carbonnode.chain.codec import encode
 from carbonnode.chain.merkle import leaf_hash, root_of_leaf_hashes
 from carbonnode.chain.service import ANONYMOUS, FINAL
-from carbonnode.chain.transaction import Transaction
+from carbonnode.chain.transaction import Transaction, calls_from_wire, check_calls
 from carbonnode.chain.validators import Validator
 from carbonnode.errors import CarbonnodeError, PeerViolation
 from carbonnode.ledger.access import hears
@@ -23,6 +23,8 @@ from carbonnode.node.validator import ValidatorNode
 from carbonnode.node.wire import (
     AbiRequest,
     BulkKind,
+    EstimateAnswer,
+    EstimateRequest,
     FetchBlocks,
     Names,
     OwnEvent,
@@ -101,6 +103,7 @@ class UserRelay:
             RequestKind.USER_BLOCKS: (USER, self._blocks),
             RequestKind.SUBMIT: (USER, self._submit),
             RequestKind.VIEW: (USER, self._view),
+            RequestKind.ESTIMATE: (USER, self._estimate),
             RequestKind.ABI: (USER, self._abi),
             RequestKind.TRANSACTION_STATUS: (USER, self._statuses),
             RequestKind.PROOFS: (USER, self._proofs),
@@ -180,10 +183,24 @@ class UserRelay:
         results = await self._node.admission.submit(raws)
         return encode(SubmitAnswers(tuple([SubmitAnswer(r.tx_id, r.status, r.code, r.message) for r in results])))
 
+    async def _may_ask_as(self, peer: PeerIdentity, sender: bytes) -> None:
+        if await self._node.organisations.of(sender) not in ("", peer.organisation):
+            raise PeerViolation(f"the key {sender.hex()} acts for another organisation than {peer.organisation}", code="forbidden")
+
+    async def _estimate(self, peer: PeerIdentity, payload: bytes) -> bytes:
+        asked = decode_payload(payload, EstimateRequest)
+        if asked.sender == ANONYMOUS:
+            # What runs as nobody's key runs as the ledger itself, for which contracts do more.
+            raise PeerViolation("a dry run needs the key that would sign", code="forbidden")
+        calls = calls_from_wire(asked.calls)
+        check_calls(calls)
+        await self._may_ask_as(peer, asked.sender)
+        return encode(EstimateAnswer(await self._node.executor.estimate(calls, asked.sender), len(self._node.pool)))
+
     async def _view(self, peer: PeerIdentity, payload: bytes) -> bytes:
         asked = decode_payload(payload, ViewRequest)
-        if asked.sender != ANONYMOUS and await self._node.organisations.of(asked.sender) not in ("", peer.organisation):
-            raise PeerViolation(f"the key {asked.sender.hex()} acts for another organisation than {peer.organisation}", code="forbidden")
+        if asked.sender != ANONYMOUS:
+            await self._may_ask_as(peer, asked.sender)
         args = tuple([values.decode_value(arg) for arg in asked.args])
         height = None if asked.height < 0 else asked.height
         return encode(await self._node.executor.query(asked.contract, asked.view, args, asked.sender, height))

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from carbonnode import __version__
+from carbonnode.chain.receipt import Status
 from carbonnode.chain.service import (
     EXPIRED,
     UNKNOWN,
     BlockInfo,
     ContractAbi,
     EventRecord,
+    GasEstimate,
     Health,
     HealthCheck,
     NodeStatus,
@@ -21,6 +23,7 @@ from carbonnode.chain.service import (
     TransactionStatus,
     VotingSet,
 )
+from carbonnode.chain.transaction import Call
 from carbonnode.chain.values import Value
 from carbonnode.errors import CarbonnodeError, RemoteError
 from carbonnode.ledger.results import ViewResult
@@ -220,6 +223,17 @@ class ValidatorService:
             raise
         finally:
             self._views -= 1
+
+    async def estimate(self, calls: Sequence[Call], *, sender: bytes) -> GasEstimate:
+        """A dry run of calls."""
+        if self._views >= MAX_VIEWS_WAITING:
+            raise ServiceRefusal(f"{self._views} views wait already: ask again later", code="busy")
+        self._views += 1
+        try:
+            run = await self._node.executor.estimate(calls, sender)
+        finally:
+            self._views -= 1
+        return GasEstimate(run.height, Status(run.status).name, run.code, run.gas_used, run.gas_limit, len(self._node.pool))
 
     async def entity_of(self, key: bytes) -> str:
         """The organisation that a key acts for: events are addressed to organisations."""

@@ -24,6 +24,7 @@ from carbonnode.chain.service import (
     BlockInfo,
     ContractAbi,
     EventRecord,
+    GasEstimate,
     Health,
     HealthCheck,
     NodeStatus,
@@ -33,7 +34,7 @@ from carbonnode.chain.service import (
     TransactionStatus,
     VotingSet,
 )
-from carbonnode.chain.transaction import Transaction
+from carbonnode.chain.transaction import Call, Transaction, calls_to_wire
 from carbonnode.chain.values import Value, from_wire
 from carbonnode.errors import InvalidTransaction, RemoteError
 from carbonnode.ledger.results import ViewResult
@@ -45,7 +46,19 @@ from carbonnode.node.organisations import CONTRACT, VIEW
 from carbonnode.node.ports import Clock
 from carbonnode.node.turns import in_turns
 from carbonnode.node.user_node import UserNode
-from carbonnode.node.wire import AbiRequest, Names, Raws, RequestKind, StatusAnswers, SubmitAnswers, UserBlock, ViewRequest, decode_payload
+from carbonnode.node.wire import (
+    AbiRequest,
+    EstimateAnswer,
+    EstimateRequest,
+    Names,
+    Raws,
+    RequestKind,
+    StatusAnswers,
+    SubmitAnswers,
+    UserBlock,
+    ViewRequest,
+    decode_payload,
+)
 
 MAX_BLOCKS = 100
 MAX_EVENT_HEIGHTS = 1_000
@@ -60,6 +73,7 @@ _REMOTE_CODES = {
     "not-found": "not-found",
     "pruned": "pruned",
     "forbidden": "forbidden",
+    "unknown-request": "not-available",
 }
 
 
@@ -321,6 +335,12 @@ class UserService:
         encoded = tuple([values.encode_value(arg) for arg in args])
         request = ViewRequest(contract, view, encoded, sender, -1 if height is None else height)
         return decode_payload(await self._ask(RequestKind.VIEW, encode(request)), ViewResult)
+
+    async def estimate(self, calls: Sequence[Call], *, sender: bytes) -> GasEstimate:
+        """A dry run of calls, on a validator."""
+        answer = decode_payload(await self._ask(RequestKind.ESTIMATE, encode(EstimateRequest(calls_to_wire(calls), sender))), EstimateAnswer)
+        run = answer.run
+        return GasEstimate(run.height, Status(run.status).name, run.code, run.gas_used, run.gas_limit, answer.waiting)
 
     async def entity_of(self, key: bytes) -> str:
         """The organisation that a key acts for, "" also while nobody can be asked."""

@@ -8,8 +8,10 @@ from typing import TypeVar
 
 from carbonnode.chain.certificate import Certificate
 from carbonnode.chain.codec import Wire, decode
+from carbonnode.chain.transaction import WireCall
 from carbonnode.chain.validators import Validator
 from carbonnode.errors import InvalidBlock, PeerViolation
+from carbonnode.ledger.results import DryRun
 
 T = TypeVar("T")
 
@@ -50,6 +52,8 @@ class RequestKind(IntEnum):
     """`Raws` of id + wire hash (64 bytes) -> `Raws` of proof files: who knows a wire hash has seen the signed transaction, so it was its own."""
     ABI = 8
     """`AbiRequest` -> encoded `chain.service.ContractAbi`; an empty name asks for the names (`Names`)."""
+    ESTIMATE = 13
+    """`EstimateRequest` -> `EstimateAnswer`: a dry run of a transaction's calls. For user nodes."""
     SNAPSHOTS = 10
     """Empty -> `SnapshotOffers`: the snapshots of the state that a validator serves. Validators only, like the next two."""
     SNAPSHOT_PROOF = 11
@@ -163,6 +167,20 @@ class ViewRequest(Wire, frozen=True):
     args: tuple[bytes, ...]
     sender: bytes
     height: int
+
+
+class EstimateRequest(Wire, frozen=True):
+    """Calls to run dry as `sender`, the key that the user node authenticated."""
+
+    calls: tuple[WireCall, ...]
+    sender: bytes
+
+
+class EstimateAnswer(Wire, frozen=True):
+    """As `chain.service.GasEstimate`."""
+
+    run: DryRun
+    waiting: int
 
 
 class AbiRequest(Wire, frozen=True):

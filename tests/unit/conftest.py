@@ -23,6 +23,7 @@ from carbonnode.chain.service import (
     BlockInfo,
     ContractAbi,
     EventRecord,
+    GasEstimate,
     Health,
     HealthCheck,
     MethodAbi,
@@ -34,7 +35,7 @@ from carbonnode.chain.service import (
     VotingSet,
 )
 from carbonnode.chain.signing import KeySigner
-from carbonnode.chain.transaction import Transaction
+from carbonnode.chain.transaction import Call, Transaction
 from carbonnode.chain.validators import Validator
 from carbonnode.chain.values import Value, to_wire
 from carbonnode.errors import InvalidTransaction
@@ -104,6 +105,8 @@ class FakeNode:
         self.news = asyncio.Event()
         self.queried: list[tuple[str, str, tuple[Value, ...], bytes, int | None]] = []
         self.explode = False
+        self.estimated: list[tuple[tuple[Call, ...], bytes]] = []
+        self.estimate_refusal: Exception | None = None
         self.answers = dict(MARKET)
 
     def now_ms(self) -> int:
@@ -247,6 +250,13 @@ class FakeNode:
             return ViewResult(self.height, Status.OK, "", to_wire(self.answers[key]), 5)
         return ViewResult(self.height, Status.OK, "", to_wire((100, 0)), 5)
 
+    async def estimate(self, calls: Sequence[Call], *, sender: bytes) -> GasEstimate:
+        self.estimated.append((tuple(calls), sender))
+        if self.estimate_refusal is not None:
+            raise self.estimate_refusal
+        failed = calls[0].method == "fail"
+        return GasEstimate(self.height, "ABORT", "CASH-AVAILABLE", 10_000_000, 0, 0) if failed else GasEstimate(self.height, "OK", "", 42, 100_084, 0)
+
     async def entity_of(self, key: bytes) -> str:
         return self.entities.get(key, "")
 
@@ -324,6 +334,12 @@ class ContractNode(FakeNode):
         except LocalRefusal as refusal:
             return ViewResult(self.height, int(refusal.outcome.status), refusal.code, None, 5)
         return ViewResult(self.height, Status.OK, "", to_wire(value), 5)
+
+    async def estimate(self, calls: Sequence[Call], *, sender: bytes) -> GasEstimate:
+        before = self.market.snapshot()
+        outcome = self.market.execute(calls, sender=sender, gas=20_000_000)
+        self.market.restore(before)
+        return GasEstimate(self.height, outcome.status.name, outcome.code, outcome.gas_used, 2 * outcome.gas_used + 100_000 if outcome.ok else 0, 0)
 
     def _admit(self, raw: bytes) -> SubmitResult:
         tx = Transaction.decode(raw)

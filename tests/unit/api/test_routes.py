@@ -302,7 +302,7 @@ def test_nothing_is_deleted_or_replaced_by_any_route(http: TestClient[Litestar])
         for method in ("DELETE", "PUT", "PATCH"):
             assert http.request(method, path.replace("{height}", "1")).status_code == 405, path
     posts = {path for path, methods in paths.items() if "post" in methods}
-    assert posts == {"/v1/transactions", "/v1/transactions/batch", "/v1/transactions/status", "/v1/contracts/{name}/{view}"}
+    assert posts == {"/v1/transactions", "/v1/transactions/batch", "/v1/transactions/estimate", "/v1/transactions/status", "/v1/contracts/{name}/{view}"}
 
 
 def references(part: Any) -> Iterator[str]:

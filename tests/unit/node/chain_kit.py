@@ -12,7 +12,8 @@ from carbonnode.chain.transaction import Body, Call, Transaction
 from carbonnode.chain.validators import Validator
 from carbonnode.chain.values import Value
 from carbonnode.ledger.executor import BlockExecutor
-from carbonnode.ledger.results import ExecutedBlock, LedgerStatus, NextEpoch, ViewResult
+from carbonnode.ledger.results import DryRun, ExecutedBlock, LedgerStatus, NextEpoch, ViewResult
+from carbonnode.node.executor_client import VIEW_GAS_IDLE
 from carbonnode.node.pipeline import FinalBlock
 from carbonnode.storage.blocks import BlockStore, StoredBlock
 
@@ -83,6 +84,9 @@ class LocalExecutor:
 
     async def query(self, contract: str, view: str, args: tuple[Value, ...], sender: bytes, height: int | None = None) -> ViewResult:
         return self.ledger.query(contract, view, args, sender, height)
+
+    async def estimate(self, calls: Sequence[Call], sender: bytes) -> DryRun:
+        return self.ledger.estimate(calls, sender, gas=VIEW_GAS_IDLE)
 
     async def abi(self, name: str, height: int | None = None) -> ContractAbi | None:
         return self.ledger.abi(name, height)
