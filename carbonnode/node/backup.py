@@ -80,7 +80,7 @@ def back_up(
                 if name == "blocks" and config.node.role != "user":
                     blocks = BlockStore(kv)
                     blocks.verify_chain()
-                    height, header_hash = blocks.height, blocks.tip_hash
+                    height, header_hash = blocks.tip
                 files[f"{name}.kv"] = _dump(kv, destination / f"{name}.kv", key)
         for source in _plain_files(directory):
             if source.exists():

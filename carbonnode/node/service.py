@@ -69,7 +69,8 @@ class ValidatorService:
         """The node at a glance."""
         node = self._node
         around, driver, history = node.around, node.driver, node.history
-        header = history.header(history.height)
+        height, header_hash = node.stores.blocks.tip
+        header = history.header(height)
         parameters = driver.epoch.parameters
         view = node.replica.state()
         return NodeStatus(
@@ -81,8 +82,8 @@ class ValidatorService:
             pid=os.getpid(),
             chain_id=node.chain_id,
             epoch=driver.epoch.epoch,
-            height=history.height,
-            header_hash=node.stores.blocks.tip_hash,
+            height=height,
+            header_hash=header_hash,
             state_root=header.state_root,
             block_time_ms=header.time_ms,
             time_ms=header.time_ms + node.market_offset_ms,
@@ -91,7 +92,7 @@ class ValidatorService:
             syncing=node.syncer.active,
             mempool=len(node.pool),
             evidence=len(node.faults),
-            oldest_height=max(node.stores.blocks.base, history.height - parameters.undo_blocks),
+            oldest_height=max(node.stores.blocks.base, height - parameters.undo_blocks),
             validity_blocks=parameters.validity_blocks,
             max_transaction_gas=parameters.max_transaction_gas,
             test_clock=around.genesis.test_clock,

@@ -578,10 +578,10 @@ class ValidatorNode:
         return encode(await asyncio.get_running_loop().run_in_executor(None, serve_blocks, self.stores.blocks, wanted))
 
     async def _answer_status(self, _peer: PeerIdentity, _payload: bytes) -> bytes:
-        return encode(NodeTip(self.stores.blocks.height, self.stores.blocks.tip_hash, self.stores.blocks.first))
+        return encode(NodeTip(*self.stores.blocks.tip, self.stores.blocks.first))
 
     def _tip_frame(self) -> bytes:
-        return pack(BulkKind.TIP, encode(Tip(self.stores.blocks.height, self.stores.blocks.tip_hash)))
+        return pack(BulkKind.TIP, encode(Tip(*self.stores.blocks.tip)))
 
     def _tip(self, peer: PeerIdentity, body: bytes) -> None:
         self.tips[peer.name] = decode_payload(body, Tip).height

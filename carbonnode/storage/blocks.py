@@ -77,12 +77,23 @@ class BlockStore:
         raw = kv.get(_HEIGHT)
         if raw is not None and len(raw) != 8:
             raise StorageError(f"the block store's height record is damaged: {_REPAIR}", code="corrupt")
-        self.height = -1 if raw is None else int.from_bytes(raw, "big")
-        """The last stored height, -1 when empty."""
         self.base = int.from_bytes(kv.get(_BASE) or b"", "big")
         """The height of the snapshot that this store began from, 0 where it began at genesis."""
-        self.tip_hash = b"" if raw is None else self._stem(self.height).header_hash
+        self.tip = (-1, b"")
+        """The last stored height (-1 when empty) and its header's hash, at one: a thread may be storing the next block while another reads."""
+        if raw is not None:
+            self.tip = (int.from_bytes(raw, "big"), b"")
+            self.tip = (self.height, self._stem(self.height).header_hash)
+
+    @property
+    def height(self) -> int:
+        """The last stored height, -1 when empty."""
+        return self.tip[0]
+
+    @property
+    def tip_hash(self) -> bytes:
         """The last stored header's hash."""
+        return self.tip[1]
 
     @property
     def first(self) -> int:
@@ -101,7 +112,7 @@ class BlockStore:
         puts = [(_key(b"s/", height), encode(stem)), (_HEIGHT, height.to_bytes(8, "big")), (_BASE, height.to_bytes(8, "big"))]
         puts += [(b"t/" + tx_id, encode(TransactionPlace(at, index))) for at, found in ids for index, tx_id in enumerate(found)]
         self._kv.write(puts, sync=True)
-        self.height, self.base, self.tip_hash = height, height, stem.header_hash
+        self.base, self.tip = height, (height, stem.header_hash)
         for kind, stop in ((b"s/", height), (b"b/", height + 1)):
             doomed = [key for key, _ in self._kv.iterate(start=kind, stop=_key(kind, stop))]
             for start in range(0, len(doomed), _SWEEP):
@@ -131,8 +142,7 @@ class BlockStore:
         self._crash.reach("blockstore.before")
         self._kv.write(puts, sync=sync)
         self._crash.reach("blockstore.after")
-        self.height = height
-        self.tip_hash = block.header_hash
+        self.tip = (height, block.header_hash)
 
     def block(self, height: int) -> StoredBlock:
         """The block at `height`. Raises `StorageError` if it isn't there or is damaged."""
@@ -164,14 +174,15 @@ class BlockStore:
             yield stem.header, stem.header_hash, stem.certificate
 
     def transaction(self, tx_id: bytes) -> TransactionPlace | None:
-        """Where a transaction stands, or None. Raises `StorageError` if its index entry is damaged."""
+        """Where a transaction stands, or None; also while its block is just being stored. Raises `StorageError` if its index entry is damaged."""
         raw = self._kv.get(b"t/" + tx_id)
         if raw is None:
             return None
         try:
-            return decode(raw, TransactionPlace)
+            place = decode(raw, TransactionPlace)
         except InvalidBlock as error:
             raise StorageError(f"the index entry of transaction {tx_id.hex()} is damaged ({error}): {_REPAIR}", code="corrupt") from None
+        return place if place.height <= self.height else None
 
     def ids_between(self, first: int, last: int) -> dict[int, list[bytes]]:
         """Ids of the transactions of these heights, by height, in the blocks' order; walks the whole index. Raises `StorageError`."""

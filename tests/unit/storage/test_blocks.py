@@ -49,6 +49,27 @@ def test_blocks_come_back_by_height_and_transaction() -> None:
     store.verify_chain(0)
 
 
+def test_who_reads_while_a_block_is_being_stored_sees_the_tip_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storing is a thread's work: a status asked for in between was answered 404, as its transaction stood in a block above the tip."""
+    kv = MemoryKV()
+    store = BlockStore(kv)
+    blocks = fill(store, 3)
+    write, seen = kv.write, []
+
+    def watched(puts: list[tuple[bytes, bytes]], deletes: tuple[bytes, ...] = (), *, sync: bool = False) -> None:
+        write(puts, deletes, sync=sync)
+        seen.append((store.tip, store.transaction(b"id3")))
+
+    monkeypatch.setattr(kv, "write", watched)
+    block = make_block(3, blocks[2].header_hash)
+    store.put(block, (b"id3",))
+    assert seen == [((2, blocks[2].header_hash), None)]
+    assert store.tip == (3, block.header_hash)
+    place = store.transaction(b"id3")
+    assert place is not None
+    assert place.height == 3
+
+
 def test_storing_again_changes_nothing_but_another_block_is_fatal() -> None:
     store = BlockStore(MemoryKV())
     blocks = fill(store, 3)
