@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from carbonnode.chain.fault_proof import FaultProof
+from carbonnode.chain.receipt import Receipt, Status
+from carbonnode.chain.service import GasEstimate, ServiceRefusal
 from carbonnode.chain.signing import KeySigner
 from carbonnode.cli.main import run
 from carbonnode.consensus.messages import prepare_bytes
@@ -44,11 +46,73 @@ def test_a_call_is_sent_and_awaited(command: Command, node: Any) -> None:
     assert (status, document["status"], document["height"]) == (0, "pending", None)
 
 
+FAIL = ("tx", "call", "cash", "fail", "--from", "st-001")
+
+
 def test_a_failed_call_exits_1_with_its_code(command: Command) -> None:
-    status, document, errors = command("tx", "call", "cash", "fail", "--from", "st-001", "--wait")
-    assert (status, document["outcome"], document["code"]) == (1, "ABORT", "CASH-AVAILABLE")
+    status, document, errors = command(*FAIL, "--wait", "--force")
+    assert (status, document["status"], document["outcome"], document["code"]) == (1, "final", "ABORT", "CASH-AVAILABLE")
+    assert (document["gas_limit"], document["gas_source"]) == (2_000_000, "default")
     assert "[CASH-AVAILABLE]" in errors
     assert "carbonnode account balance" in errors
+
+
+def test_what_the_contract_would_refuse_is_not_sent(command: Command, node: Any) -> None:
+    for wait in ((), ("--wait",)):
+        status, document, errors = command(*FAIL, *wait)
+        assert (status, document["status"], document["outcome"], document["code"]) == (1, "refused", "ABORT", "CASH-AVAILABLE")
+        assert (document["tx_id"], document["gas_limit"], document["gas_source"]) == ("", None, None)
+        assert "[CASH-AVAILABLE]: a dry run says" in errors
+        assert "carbonnode account balance" in errors
+        assert "--force" in errors
+    assert node.found == {}
+
+
+def test_the_declared_gas_is_shown_and_can_be_given(command: Command, node: Any) -> None:
+    def declared(document: Any) -> tuple[int, str]:
+        assert node.found[bytes.fromhex(document["tx_id"])][0].body.gas_limit == document["gas_limit"]
+        return document["gas_limit"], document["gas_source"]
+
+    assert declared(command(*DEPOSIT)[1]) == (100_084, "estimate")
+    assert declared(command(*DEPOSIT, "--wait")[1]) == (100_084, "estimate")
+    asked = len(node.estimated)
+    assert declared(command(*DEPOSIT, "--gas", "77777")[1]) == (77_777, "given")
+    assert declared(command(*DEPOSIT, "--gas", "777777777777")[1]) == (200_000_000, "given")
+    assert len(node.estimated) == asked
+    node.estimate_refusal = ServiceRefusal("this node stands alone", code="not-ready")
+    status, document, errors = command(*DEPOSIT, "--wait")
+    assert (status, *declared(document)) == (0, 2_000_000, "default")
+    assert "the gas limit is the default, 2000000: this node stands alone" in errors
+    assert command(*DEPOSIT, "--gas", "0")[0] == 2
+
+
+def test_a_call_that_waits_for_what_is_under_way_is_tried_again(command: Command, node: Any) -> None:
+    answers = [GasEstimate(7, "ABORT", "CASH-AVAILABLE", 1, 0, 1), GasEstimate(8, "ABORT", "CASH-AVAILABLE", 1, 0, 1), GasEstimate(9, "OK", "", 9, 100_018, 0)]
+
+    async def estimate(*_: object, **__: object) -> GasEstimate:
+        return answers.pop(0)
+
+    node.estimate = estimate
+    status, document, _ = command(*DEPOSIT, "--wait")
+    assert (status, document["status"], document["gas_limit"]) == (0, "final", 100_018)
+    assert answers == []
+
+
+def test_a_call_that_ran_out_of_gas_says_what_to_try(command: Command, node: Any) -> None:
+    admit = node._admit
+
+    def exhausted(raw: bytes) -> Any:
+        answer = admit(raw)
+        tx, _, height = node.found[answer.tx_id]
+        node.found[answer.tx_id] = (tx, Receipt(tx.id, Status.OUT_OF_GAS, "vm.out-of-gas", tx.body.gas_limit, 0, 0, ()), height)
+        return answer
+
+    node._admit = exhausted
+    status, document, errors = command(*DEPOSIT, "--wait")
+    assert (status, document["outcome"], document["gas_used"]) == (1, "OUT_OF_GAS", 100_084)
+    assert "[vm.out-of-gas]" in errors
+    assert "send it again with --gas 400336" in errors
+    assert "the most a transaction may have" in command(*DEPOSIT, "--wait", "--gas", "200000000")[2]
 
 
 def test_a_refused_transaction_exits_1(command: Command, node: Any) -> None:

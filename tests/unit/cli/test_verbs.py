@@ -47,6 +47,7 @@ def test_an_order_from_the_command_line(
     order = "order place --book CEA-2024 --side B --price-fen 6200 --quantity-t 10 --ref a --from st-001 --wait"
     placed = command(order)
     assert (placed["status"], placed["outcome"]) == ("final", "OK")
+    assert (placed["gas_limit"], placed["gas_source"]) == (2 * placed["gas_used"] + 100_000, "estimate")
     order_id = placed["values"][0]
     (listed,) = command("order list --book CEA-2024 --side B --from st-001")["value"]
     assert listed == {"order": order_id, "left_t": 10, "quantity_t": 10, "ref": "a"}
@@ -63,5 +64,8 @@ def test_an_order_from_the_command_line(
     assert command("market close-of --book CEA-2024 --day 20411")["value"] is None
     assert command("account balance --entity ST-001", expected=1)["code"] == "ACCESS-READ"
     refused = command(order.replace("6200", "9999"), expected=1)
-    assert (refused["outcome"], refused["code"]) == ("ABORT", "TRADE-PRICE-LIMIT")
+    assert (refused["status"], refused["outcome"], refused["code"], refused["tx_id"]) == ("refused", "ABORT", "TRADE-PRICE-LIMIT", "")
+    sent = command(order.replace("6200", "9999") + " --force", expected=1)
+    assert (sent["status"], sent["outcome"], sent["code"], sent["gas_source"]) == ("final", "ABORT", "TRADE-PRICE-LIMIT", "default")
+    assert command(order + " --gas 90000")["gas_limit"] == 90_000
     assert command(f"order cancel --order-id {order_id} --from st-001 --wait")["values"] == [10]

@@ -59,7 +59,7 @@ def ask_again(n: int) -> None:
 
 
 def chain_of(**parameters: int) -> Chain:
-    return Chain(genesis=genesis(more=(ContractSource("loud", LOUD),), **parameters))
+    return Chain(genesis=genesis(invariants=(), more=(ContractSource("loud", LOUD),), **parameters))
 
 
 def ask(chain: Chain, method: str, *args: int | str, contract: str = "toy", gas: int = MOST) -> DryRun:

@@ -14,14 +14,24 @@ import pytest
 from carbonnode.chain.batch import SkipOrder
 from carbonnode.chain.genesis import ContractSource
 from carbonnode.chain.receipt import Status
-from carbonnode.chain.transaction import Transaction
+from carbonnode.chain.transaction import Call, Transaction
 from carbonnode.errors import ConfigError, InvalidBlock, InvariantViolation, RemoteError, StorageError
 from carbonnode.ledger.tree_proof import verify_state_proof
-from carbonnode.node.executor_client import BUSY_S, MAX_DEATHS, MAX_QUEUED_VIEWS, PROOF_BLOCKS_BUSY, DeadlyTransaction, ExecutorClient, ExecutorOptions
+from carbonnode.node.executor_client import (
+    BUSY_S,
+    MAX_DEATHS,
+    MAX_QUEUED_VIEWS,
+    PROOF_BLOCKS_BUSY,
+    VIEW_GAS_BUSY,
+    VIEW_GAS_IDLE,
+    DeadlyTransaction,
+    ExecutorClient,
+    ExecutorOptions,
+)
 from carbonnode.node.executor_watch import VARIABLE as POISON
 from carbonnode.storage import leveldb
 from carbonnode.vm.keys import storage_key
-from tests.unit.ledger.toy import Chain, genesis
+from tests.unit.ledger.toy import KEY, Chain, genesis
 
 SENDER = bytes(32)
 
@@ -206,6 +216,50 @@ async def test_views_are_bounded_in_number_and_in_gas_while_blocks_execute(tmp_p
         refused = [answer for answer in answers if isinstance(answer, RemoteError)]
         assert len(refused) == 5
         assert all(error.code == "busy" for error in refused)
+
+
+@pytest.mark.asyncio
+async def test_dry_runs_stand_in_the_lane_of_views_with_their_gas(tmp_path: Path) -> None:
+    chain = Chain(genesis=genesis(more=(ContractSource("slow", SLOW),)))
+    pay, burn = Call("toy", "pay", ("bank", "bob", 5)), Call("toy", "burn_gas")
+    async with running(tmp_path / "state", chain) as client:
+        await advance(client, chain, 1)
+        said = await client.estimate([pay], KEY.public_key)
+        assert said == chain.executor.estimate([pay], KEY.public_key, gas=VIEW_GAS_IDLE)
+        assert (said.status, said.height) == (Status.OK, 1)
+        await advance(client, chain, 1)
+        long = await client.estimate([burn], KEY.public_key)
+        assert (long.status, long.gas_used, long.gas_limit) == (Status.OUT_OF_GAS, VIEW_GAS_BUSY, 0)
+        asked = [client.estimate([pay], KEY.public_key) for _ in range(MAX_QUEUED_VIEWS + 5)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        refused = [answer for answer in answers if isinstance(answer, RemoteError)]
+        assert [error.code for error in refused] == ["busy"] * 5
+        await asyncio.sleep(BUSY_S)
+        assert (await client.estimate([burn], KEY.public_key)).gas_used == VIEW_GAS_IDLE
+        # The chain goes on as if nobody had asked.
+        await advance(client, chain, 2)
+
+
+@pytest.mark.asyncio
+async def test_a_dry_run_that_the_process_dies_of_is_not_made_again(tmp_path: Path) -> None:
+    """It would be sent to every new process, and the fourth death ends the node."""
+    chain, call = Chain(), Call("toy", "pay", ("bank", "bob", 5))
+    async with running(tmp_path / "state", chain) as client:
+        await advance(client, chain, 2)
+        os.kill(client.pid, signal.SIGSTOP)
+        asked = [asyncio.ensure_future(client.estimate([call], KEY.public_key)) for _ in range(3)]
+        view = asyncio.ensure_future(client.query("toy", "balance", ("a1",), SENDER))
+        await asyncio.sleep(0)
+        client.kill()
+        for estimate in asked:
+            with pytest.raises(RemoteError, match="dry run") as caught:
+                await estimate
+            assert caught.value.code == "busy"
+        assert (await view).value == chain.balance("a1")
+        assert client.restarts == 1
+        with pytest.raises(RemoteError, match="makes none for a while"):
+            await client.estimate([call], KEY.public_key)
+        await advance(client, chain, 1)
 
 
 @pytest.mark.asyncio
