@@ -28,6 +28,9 @@ def thin(a: int) -> int:
     return a
 def eight(a, b, c, d, e, f, g, h):
     return a
+def sixteen(p0: int, p1: int, p2: int, p3: int, p4: int, p5: int, p6: int, p7: int,
+            p8: int, p9: int, p10: int, p11: int, p12: int, p13: int, p14: int, p15: int):
+    return p0
 @export
 def ping(a: int) -> int:
     return a
@@ -60,6 +63,10 @@ def go(start: int) -> int:
     any_text = "abcdefgh" * 500
     same_text = "abcdefgh" * 250 + "abcdefgh" * 250
     wide_text = "\\u4e2d" * 1300
+    mixed_text = "\\U0001f600" + "a" * 4091
+    mixed_copy = "\\U0001f600" + ("a" * 4092)[:4091]
+    short_text = "a" * 2499
+    half = "a" * 1240 + "baa"
     short = "abc"
     data = text.encode()
     small = [3, 1, 2]
@@ -149,6 +156,8 @@ COMPUTING: Final[dict[str, tuple[str, int]]] = {
     "int **": ("x = n ** 3", 3000),
     "int ** big": ("x = n ** 160", 3000),
     "int ** odd": ("x = 12345678901 ** 7", 3000),
+    "int ** bits": ("x = 7 ** 91", 3000),
+    "int ** ones": ("x = n ** 159", 3000),
     "int <<": ("x = n << 3", 3000),
     "int << big": ("x = n << 250", 3000),
     "int >>": ("x = big >> 3", 3000),
@@ -198,6 +207,12 @@ COMPUTING: Final[dict[str, tuple[str, int]]] = {
     "compare text": ("x = text == any_text", 500),
     "compare text made": ("x = text == same_text", 500),
     "compare any text made": ("x = loose(text) == loose(same_text)", 500),
+    "compare text const": ('x = short == "abd"', 3000),
+    "compare texts short": ("x = short == text", 3000),
+    "compare mixed": ("x = mixed_text == mixed_copy", 500),
+    "compare any mixed": ("x = loose(mixed_text) == loose(mixed_copy)", 500),
+    "compare tuple of mixed": ("x = (mixed_text,) * 300 == (mixed_copy,) * 300", 20),
+    "compare tuple of texts": ("x = (any_s, short, any_s, short) == (short, short, any_s, short)", 1000),
     "compare tuple": ("x = row == same", 1000),
     "compare tuple one": ("x = (1,) == (1,)", 1000),
     "compare tuple <": ("x = row < same", 1000),
@@ -206,6 +221,7 @@ COMPUTING: Final[dict[str, tuple[str, int]]] = {
     "is none": ("x = any_n is None", 3000),
     "call helper": ("x = helper(i, n)", 3000),
     "call loose": ("z = loose(i)", 3000),
+    "call sixteen casts": ("z = sixteen(" + ", ".join(["any_n"] * 16) + ")", 1000),
     "call empty": ("empty()", 3000),
     "call thin": ("x = thin(i)", 3000),
     "call thin cast": ("x = thin(any_n)", 3000),
@@ -281,6 +297,8 @@ COMPUTING: Final[dict[str, tuple[str, int]]] = {
     "text + half": ("z = text[:2000] + any_text[:2000]", 500),
     "text *": ("z = short * 1000", 500),
     "text * short": ("z = short * 2", 3000),
+    "wide * nothing": ("z = mixed_text * 0", 500),
+    "mixed * once": ("z = mixed_text * 1", 300),
     "text * wide": ('z = "\\u4e2d" * 1300', 500),
     "text slice": ("z = text[1:]", 1000),
     "text slice short": ("z = short[1:]", 3000),
@@ -291,16 +309,26 @@ COMPUTING: Final[dict[str, tuple[str, int]]] = {
     "find hard": ('x = ("a" * 4000).find("a" * 63 + "b" + "a" * 63)', 8),
     "find half": ('x = ("a" * 4000).find("b" + "a" * 63)', 8),
     "find periodic": ('x = ("ab" * 2000).find("ab" * 20 + "b")', 8),
+    "find half of it": ("x = short_text.find(half)", 8),
+    "find half of a wide text": ('x = (short_text[1:] + "\\U0001f601").find(half)', 8),
+    "find half of a long text": ('x = ("a" * 4096).find("a" * 2096 + "baa")', 4),
+    "find two-way": ('x = ("a" * 4096).find("b" + "a" * 1000)', 8),
     "find wide": ('x = wide_text.find("\\u4e2e")', 100),
     "find long": ('x = ("a" * 4096).find("a" * 2000 + "b" + "a" * 2000)', 8),
     "text in": ('x = "zz" in text', 100),
     "text in short": ('x = "c" in short', 3000),
     "startswith": ('x = text.startswith("abc")', 3000),
+    "startswith mixed": ("x = mixed_text.startswith(mixed_copy)", 500),
+    "decode mixed": ("z = d.get(mixed_text.encode().decode(), 0)", 100),
+    "slice mixed": ("z = d.get(mixed_text[:4000], 0)", 300),
+    "join mixed": ('z = "a".join([mixed_text[:100]] + texts[:300])', 50),
+    "in mixed texts": ('x = mixed_text in [mixed_copy + ""] * 1000', 10),
     "startswith long": ("x = text.startswith(same_text)", 500),
     "endswith": ('x = text.endswith("fgh")', 3000),
     "split short": ('z = short.split("b")', 3000),
     "split": ('z = text.split("h")', 30),
     "split none": ('z = text.split("zz")', 100),
+    "split half of it": ("z = short_text.split(half)", 8),
     "split pairs": ('z = text.split("ab")', 30),
     "split every": ('z = ("a" * 2000).split("a")', 30),
     "split hard": ('z = ("a" * 4000).split("a" * 63 + "b" + "a" * 63)', 8),
@@ -368,6 +396,13 @@ COMPUTING: Final[dict[str, tuple[str, int]]] = {
     "max of made texts": ("z = max([text, same_text] * 300)", 10),
     "compare tuples of texts": ("x = (text,) * 300 == (same_text,) * 300", 20),
     "sorted bigs": ("z = sorted(bigs)", 5),
+    "sorted two rows": ("z = sorted([(n, short), (i, any_s)])", 2000),
+    "max of two rows": ("z = max((n, short), (i, any_s))", 2000),
+    "max of two texts": ("z = max(short, any_s)", 2000),
+    "list of nothing": ("z = list()", 3000),
+    "list of no tuple": ("z = list(())", 3000),
+    "tuple of nothing": ("z = tuple(())", 3000),
+    "slice of large bounds": ("z = small[-huge:huge]", 1000),
     "tuple of list": ("z = tuple(items)", 50),
     "list of tuple": ("z = list(row)", 2000),
     "loop over list": ("for q in items:\n            pass", 10),
@@ -375,6 +410,9 @@ COMPUTING: Final[dict[str, tuple[str, int]]] = {
     "loop over long dict": ("for q in full:\n            pass", 10),
     "loop over one": ("for q in row[:1]:\n            pass", 1000),
     "loop over nothing": ("for q in range(0):\n            pass", 2000),
+    "loop over large range": ("for q in range(huge - 1000, huge):\n            pass", 10),
+    "loop unpack wide": ("for a, b, c, x in [wide_text[:4]] * 300:\n            pass", 10),
+    "comprehension large range": ("z = [q for q in range(huge - 1000, huge)]", 10),
     "loop over range": ("for q in range(1000):\n            pass", 10),
     "loop enumerate": ("for p, q in enumerate(items):\n            pass", 10),
     "while": ("q = 0\n        while q < 100:\n            q = q + 1", 30),

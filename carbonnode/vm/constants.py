@@ -35,9 +35,7 @@ def evaluate(node: ast.expr, known: Mapping[str, Constant], depth: int = 0) -> C
     if isinstance(node, ast.Constant):
         return literal(node)
     if isinstance(node, ast.Name):
-        if node.id not in known:
-            raise NotConstant(node, f"{node.id!r} isn't a constant declared above this line")
-        return known[node.id]
+        return _named(node, known, depth)
     if isinstance(node, ast.Tuple):
         if depth >= MAX_VALUE_DEPTH + 1:
             raise NotConstant(node, f"constant tuples nest at most {MAX_VALUE_DEPTH + 1} deep")
@@ -52,6 +50,23 @@ def evaluate(node: ast.expr, known: Mapping[str, Constant], depth: int = 0) -> C
     if isinstance(node, ast.List | ast.Dict | ast.Set):
         message = "a list or dict at module level would be state shared between calls: write a tuple, or use a `Map`"
     raise NotConstant(node, message)
+
+
+def _named(node: ast.Name, known: Mapping[str, Constant], depth: int) -> Constant:
+    """An earlier constant."""
+    if node.id not in known:
+        raise NotConstant(node, f"{node.id!r} isn't a constant declared above this line")
+    if depth + _levels(known[node.id]) > MAX_VALUE_DEPTH + 1:
+        raise NotConstant(node, f"constant tuples nest at most {MAX_VALUE_DEPTH + 1} deep, {node.id!r} included")
+    return known[node.id]
+
+
+def _levels(value: object) -> int:
+    """How deep a constant nests; a scalar is 0. The same inner tuple, by whatever names, is gone through once."""
+    if not isinstance(value, tuple):
+        return 0
+    inner = {id(item): item for item in value if isinstance(item, tuple)}
+    return 1 + max(map(_levels, inner.values()), default=0)
 
 
 def literal(node: ast.Constant) -> Constant:

@@ -12,8 +12,10 @@ from carbonnode.vm.failures import ContractAbort, OutOfGas
 from carbonnode.vm.gas import GasSchedule
 from carbonnode.vm.limits import MAX_CODE_LENGTH, MAX_CONTAINER
 from carbonnode.vm.operators import Charge, Helper, checked_int
+from carbonnode.vm.words import ROUNDINGS
 
 _INTEGERS = frozenset((int,))
+_ROUNDINGS = frozenset(ROUNDINGS)
 _WIDE = 5
 _MAX_DIGITS = 79
 """Characters of an integer as text: a sign and the 78 digits of 2^256."""
@@ -67,9 +69,7 @@ def absolute(value: Any) -> int:
 
 
 def _check_ordered(items: Any) -> int:
-    """The size of all texts, if the items can be ordered: scalars of one type, or flat tuples of the same types."""
-    if not items:
-        raise ContractAbort(codes.VALUE)
+    """The size of all texts, if the items (one at least) can be ordered: scalars of one type, or flat tuples of the same types."""
     kind = type(items[0])
     if not {kind}.issuperset(map(type, items)):
         raise ContractAbort(codes.TYPE)
@@ -96,7 +96,7 @@ def _compared(texts: Any) -> int:
 
 def _width(items: Any) -> int:
     """How many scalars an item of this list holds; all are shown to be alike before they are compared."""
-    return len(items[0]) + 1 if items and type(items[0]) is tuple else 1
+    return len(items[0]) + 1 if type(items[0]) is tuple else 1
 
 
 class Functions:
@@ -105,7 +105,7 @@ class Functions:
     def __init__(self, schedule: GasSchedule, charge: Charge) -> None:
         self.charge = charge
         self.per_item, self.text_shift, self.per_sorted = schedule.per_item, schedule.per_text_shift, schedule.per_sorted_item
-        self.memory_shift, self.choice = schedule.per_memory_shift, schedule.choice
+        self.memory_shift, self.choice, self.tuples = schedule.per_memory_shift, schedule.choice, schedule.compared_tuple
 
     def helpers(self) -> dict[str, Helper]:
         """By the names that the rewriter uses."""
@@ -132,7 +132,10 @@ class Functions:
     def candidates(self, items: tuple[Any, ...]) -> Any:
         """What `min` and `max` choose from: their arguments, or the items of the only one."""
         found = self.sequence(items[0]) if len(items) == 1 else items
-        self.charge(self.choice + (2 + len(found) * (3 * _width(found) - 1)) * self.per_item)
+        if not found:
+            raise ContractAbort(codes.VALUE)
+        width = _width(found)
+        self.charge(self.choice + (2 + len(found) * (3 * width - 1)) * self.per_item + (self.tuples if width > 1 else 0))
         self.charge(_check_ordered(found) >> self.memory_shift)
         return found
 
@@ -156,18 +159,24 @@ class Functions:
         self.sequence(items)
         if not items:
             return []
-        steps = len(items).bit_length()
-        self.charge(self.choice + len(items) * (self.per_sorted + (steps + 3) // 4) * _width(items))
+        steps, width = len(items).bit_length(), _width(items)
+        self.charge(self.choice + len(items) * (self.per_sorted + (steps + 3) // 4) * width + (self.tuples if width > 1 else 0))
         self.charge((_check_ordered(items) >> self.memory_shift) * steps)
         return sorted(items)
 
     def as_list(self, items: Any = ()) -> list[Any]:
         """`list(items)`; the keys of a dict."""
-        return list(self.sequence(self.iterable(items)))
+        if type(items) is not list and type(items) is not tuple:
+            items = self.iterable(items)
+        self.charge(len(items) * self.per_item)
+        return list(items)
 
     def as_tuple(self, items: Any) -> tuple[Any, ...]:
         """`tuple(items)`; the keys of a dict."""
-        return tuple(self.sequence(self.iterable(items)))
+        if type(items) is not list and type(items) is not tuple:
+            items = self.iterable(items)
+        self.charge(len(items) * self.per_item)
+        return tuple(items)
 
     def iterable(self, value: Any) -> Any:
         """What a loop runs over: a list and a tuple as they are, the keys of a dict as they were."""
@@ -237,7 +246,12 @@ def fell_off() -> None:
     raise ContractAbort(codes.TYPE)
 
 
-def _integers(*numbers: Any) -> None:
+def _fixed_arguments(rounding: Any, *numbers: Any) -> None:
+    """Nothing, for integers and the name of a rounding: hashing anything but a text could take exponential time, and showing a long one takes long."""
+    if type(rounding) is not str:
+        raise ContractAbort(codes.TYPE)
+    if rounding not in _ROUNDINGS:
+        raise ContractAbort(codes.VALUE)
     for number in numbers:
         if type(number) is not int:
             raise ContractAbort(codes.TYPE)
@@ -245,19 +259,19 @@ def _integers(*numbers: Any) -> None:
 
 def muldiv(a: Any, b: Any, c: Any, rounding: Any) -> int:
     """`muldiv(a, b, c, rounding)`: a * b / c, rounded once."""
-    _integers(a, b, c)
+    _fixed_arguments(rounding, a, b, c)
     return checked_int(fixed.muldiv(a, b, c, rounding))
 
 
 def fixed_exp(numerator: Any, denominator: Any, scale: Any, rounding: Any) -> int:
     """`fixed_exp(numerator, denominator, scale, rounding)`: scale * e^(numerator / denominator)."""
-    _integers(numerator, denominator, scale)
+    _fixed_arguments(rounding, numerator, denominator, scale)
     return checked_int(fixed.exp_ratio(numerator, denominator, scale, rounding))
 
 
 def fixed_pow(base_num: Any, base_den: Any, exp_num: Any, exp_den: Any, scale: Any, rounding: Any) -> int:
     """`fixed_pow(...)`: scale * (base_num / base_den) ^ (exp_num / exp_den)."""
-    _integers(base_num, base_den, exp_num, exp_den, scale)
+    _fixed_arguments(rounding, base_num, base_den, exp_num, exp_den, scale)
     return checked_int(fixed.pow_ratio(base_num, base_den, exp_num, exp_den, scale, rounding))
 
 

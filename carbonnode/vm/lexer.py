@@ -205,7 +205,7 @@ class _Scanner:
         elif word in BANNED_WORDS:
             rule, remedy = BANNED_WORDS[word]
             self.error(place, rule, remedy)
-        elif self.before_previous == "" and self.previous == "type":
+        elif self.previous == "type" and self.before_previous in ("", ":") and not self.closers:
             self.error(place, "statement", "a `type` statement isn't in the dialect")
         if word in ("if", "else") and self.previous != "":
             self.deepen(self.conditionals, place)

@@ -131,7 +131,7 @@ class Arithmetic:
         if type(count) is not int or kind not in _SEQUENCES:
             raise ContractAbort(codes.TYPE)
         count = max(count, 0)
-        if not what:
+        if not what or not count:
             self.charge(self.repeated)
             return kind()
         if kind is list or kind is tuple:
@@ -139,6 +139,8 @@ class Arithmetic:
                 raise ContractAbort(codes.LIMIT)
             self.charge(self.repeated + len(what) * count * self.per_item)
         else:
+            if len(what) * count > MAX_TEXT_BYTES:
+                raise ContractAbort(codes.LIMIT)
             size = text_bytes(what) * count
             if size > MAX_TEXT_BYTES:
                 raise ContractAbort(codes.LIMIT)

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Callable
 from typing import Any, Final
 
+from carbonnode.vm.comparisons import LONG_TEXT
 from carbonnode.vm.costs import Costs
 from carbonnode.vm.inference import Inference
 from carbonnode.vm.limits import INT_LIMIT, MAX_DICT_INT_KEY
@@ -40,7 +41,7 @@ _GUARDED: Final = (ast.Add, ast.Sub, ast.Mult, ast.BitOr, ast.BitXor)
 _BOUNDED: Final = (ast.FloorDiv, ast.Mod, ast.BitAnd)
 """Integer operations whose result lies within the limits if the operands do."""
 _COMPARABLE: Final = (Type.INT, Type.BYTES, Type.BOOL)
-"""Types whose values are compared in line. Texts are only tested for equality there: ordering wide ones is charged by size."""
+"""Types whose values are compared in line. Of texts only equality with a short constant is tested there: what else takes longer is charged by size."""
 _PLAIN: Final = (ast.Name, ast.Subscript, ast.Call)
 _SAFE_KEYS: Final = (Type.STR, Type.BYTES)
 """Keys that a dict is asked for in line. Integers aren't: their hashes are themselves, so that a helper charges for what they may probe."""
@@ -158,9 +159,15 @@ class ExpressionRewriter:
             found = self.membership(node.left, right)
             return found if isinstance(op, ast.In) else ast.UnaryOp(op=ast.Not(), operand=found)
         kind = self.types.of(node.left)
-        if kind is self.types.of(right) and (kind in _COMPARABLE or (kind is Type.STR and isinstance(op, ast.Eq | ast.NotEq))):
+        if kind is self.types.of(right) and (kind in _COMPARABLE or (isinstance(op, ast.Eq | ast.NotEq) and self.is_short(node.left, right))):
             return ast.Compare(left=self.expr(node.left), ops=[op], comparators=[self.expr(right)])
         return call(_HELPERS[type(op)], self.expr(node.left), self.expr(right))
+
+    def is_short(self, *sides: ast.expr) -> bool:
+        """Whether one of two expressions is a short text that stands in the source: comparing the other with it takes no longer."""
+        constants = self.program.constants
+        known = [side.value if isinstance(side, ast.Constant) else constants.get(side.id) if isinstance(side, ast.Name) else None for side in sides]
+        return any(type(value) is str and len(value) < LONG_TEXT for value in known)
 
     def membership(self, item: ast.expr, where: ast.expr) -> ast.expr:
         """`item in where`."""

@@ -28,6 +28,9 @@ print(json.dumps([[[e.rule, *([e.line, e.column] if e.rule != "syntax" else [])]
 NEW_SYNTAX = [
     'x = f"{"a"}"\n',
     "type X = int\n",
+    "if 1: type X = int\n",
+    "for x in []: type X[T] = int\n",
+    "while 1: break\nelse: type X = int\n",
     "def f[T](a):\n    return a\n",
     "class A[T]:\n    pass\n",
     "try:\n    pass\nexcept* E:\n    pass\n",

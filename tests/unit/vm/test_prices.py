@@ -49,6 +49,11 @@ ATTACKS = {
     "ordering a wide text and a narrow one": ("", 'a = "a" * 4000 + "\\u0100"\n    b = "a" * 4001', "x = b < a and b < a and b < a and a < b"),
     "the least of wide texts": ("", 'l = ["a" * 4000 + "\\u0100", "a" * 4001] * 100', "x = min(l)"),
     "ordering tuples of wide texts": ("", 'a = ("a" * 4000 + "\\u0100", 1)\n    b = ("a" * 4001, 1)', "x = a < b"),
+    "looking through a text of 2,499 for half of it": ("", 't = "a" * 2499\n    p = "a" * 1240 + "b" + "aa"', "x = t.find(p)"),
+    "splitting it so": ("", 't = "a" * 2499\n    p = "a" * 1240 + "b" + "aa"', "x = t.split(p)"),
+    "looking through a text of 4,096 for half of it": ("", 't = "a" * 4096\n    p = "a" * 2096 + "b" + "aa"', "x = p in t"),
+    "a wide text times nothing": ("", 's = "\\U0001f600" + "a" * 4090', "x = s * 0"),
+    "showing a long name of no rounding": (FAILING.format('x = muldiv(1, 1, 1, "\\U000e0001" * 1000)'), "", TRY),
     "looking through a text of 2,499": ("", 't = "a" * 2499\n    p = "a" * 625 + "b" + "a" * 625', "x = p in t"),
 }
 
