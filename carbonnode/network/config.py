@@ -4,7 +4,7 @@ import msgspec
 
 from carbonnode.errors import ConfigError
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Version of the link protocol (streams, frames, handshake); both sides must speak the same."""
 
 TRANSPORT_KEY_BYTES = 32
@@ -67,9 +67,9 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     peers: tuple[PeerAddress, ...] = ()
     limits: Limits = Limits()
     heartbeat_ms: int = 1_000
-    """How often a PING leaves on the consensus stream."""
+    """How often a PING leaves on every stream."""
     dead_after_ms: int = 6_000
-    """A peer that sends nothing at all for this long is closed with reason `silent`."""
+    """A peer that sends nothing at all for this long is closed with reason `silent`; one of whose streams misses as many heartbeats, with `deaf`."""
     dial_timeout_ms: int = 4_000
     handshake_timeout_ms: int = 5_000
     redial_base_ms: int = 100

@@ -99,10 +99,10 @@ class Dialer:
             while True:
                 if self._board.is_linked(peer.transport_key):
                     await self._changed.wait()
-                    wait = courtesy
+                    wait, backoff_ms = courtesy, 0.0
                     duplicates.end()
                     continue
-                await trio.sleep(wait)
+                await self._pause(peer, wait)
                 if self._board.is_linked(peer.transport_key):
                     continue
                 try:
@@ -123,6 +123,12 @@ class Dialer:
                     backoff_ms = 0.0
                     wait = courtesy
                     duplicates.end()
+
+    async def _pause(self, peer: PeerAddress, seconds: float) -> None:
+        """Wait so long, or until the peer has opened a link: when that is lost the next dial must not wait for the end of an old back-off."""
+        with trio.move_on_after(seconds):
+            while not self._board.is_linked(peer.transport_key):
+                await self._changed.wait()
 
     async def _serve(self, peer: PeerAddress) -> None:
         """Dial, and run the link to its end. Raises `DialFailed` if there was no link."""

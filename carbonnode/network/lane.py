@@ -16,11 +16,15 @@ from carbonnode.network.config import NetworkConfig
 from carbonnode.network.fastpath import WINDOW_BYTES, FastPath
 from carbonnode.network.metrics import NetworkCounters
 from carbonnode.network.shared import LinkHandle, StreamId
-from carbonnode.network.wire import Frame, FrameParser, frame_header
+from carbonnode.network.wire import PING_BYTES, Frame, FrameKind, FrameParser, frame_header
 
 _CREDIT_BYTES = WINDOW_BYTES // 4
 _PIGGYBACK_BYTES = WINDOW_BYTES // 16
 _WINDOW_POLL_S = 0.005
+_LEAST_BYTES_A_BEAT = 8 * 1024
+"""A stream that brings as many between two heartbeats of others is at work on a large frame, be the line ever so thin."""
+_LEAST_WINDOW = 64 * 1024
+"""A peer that has less of our window left may be waiting for us."""
 
 
 class StalledError(Exception):
@@ -63,8 +67,9 @@ class Lane:
         self._allowance_at = trio.current_time()
         self.heard = trio.current_time()
         """When bytes came last."""
-        self.framed = self.heard
-        """When a whole frame came last."""
+        self.beats = 0
+        """Heartbeats that came on this stream; the peer sends one on each at the same time."""
+        self._since_beat = 0
 
     def start(self) -> None:
         """Take over the stream's bytes, and open its window."""
@@ -80,6 +85,14 @@ class Lane:
         """A frame that goes before those of the outbox."""
         self._urgent.append((kind, payload))
         self._wake.set()
+
+    def is_deaf(self, beats: int, most_missed: int) -> bool:
+        """Whether this stream brings nothing any more, when another one of the link has brought so many heartbeats.
+
+        Counted in heartbeats and bytes, not in seconds: so it holds no pause of either process, nor a slow line, against anybody.
+        """
+        missed = beats - self.beats
+        return missed >= most_missed and self._since_beat < missed * _LEAST_BYTES_A_BEAT and self._muxed.recv_window >= _LEAST_WINDOW
 
     # -- writing -----------------------------------------------------------------------------------------------------------------------------
 
@@ -133,9 +146,10 @@ class Lane:
         if self._broken:
             return
         try:
+            self._since_beat += len(data)
             frames = self._parser.feed(data)
             if frames:
-                self.framed = trio.current_time()
+                self._count_beats(frames)
                 self._take(frames)
         except PeerViolation as violation:
             self._broken = True
@@ -159,6 +173,14 @@ class Lane:
             self._resume()  # the daemon may have caught up before it could see that it is waited for
         if self._consumed >= _CREDIT_BYTES:
             self._wake.set()
+
+    def _count_beats(self, frames: list[Frame]) -> None:
+        for kind, payload in frames:
+            if kind == FrameKind.PING:
+                if len(payload) != PING_BYTES:
+                    raise PeerViolation(f"a heartbeat of {len(payload)} bytes", code="bad-frame")
+                self.beats += 1
+                self._since_beat = 0
 
     # -- credit ------------------------------------------------------------------------------------------------------------------------------
 

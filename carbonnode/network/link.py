@@ -1,5 +1,6 @@
 """One authenticated link under trio: a lane per stream, and the heartbeat."""
 
+import math
 from collections.abc import Awaitable, Callable
 from struct import Struct
 
@@ -15,10 +16,8 @@ from carbonnode.network.peer import CloseReason
 from carbonnode.network.requests import FAILURE_BYTES, REQUEST_OVERHEAD, RESPONSE_OVERHEAD, well_formed
 from carbonnode.network.shared import Bridge, LinkHandle, StreamId
 from carbonnode.network.switchboard import Switchboard
-from carbonnode.network.wire import Frame, FrameKind, FrameParser
+from carbonnode.network.wire import PING_BYTES, Frame, FrameKind, FrameParser
 
-DEAF_FACTOR = 2.5
-"""A consensus stream that brings no whole frame for this many times `dead_after_ms` is as good as dead: 15 s, enough for the largest frame at 4.5 Mbit/s."""
 _RTT_WEIGHT = 0.3
 _PING = Struct("!d")
 _PINGS_KEPT = 256
@@ -29,9 +28,10 @@ def stream_caps(config: NetworkConfig) -> tuple[dict[int, int], ...]:
     """Frames admitted on each stream of a proven link."""
     limits = config.limits
     return (
-        {FrameKind.DATA: limits.max_frame_bytes, FrameKind.PING: _PING.size, FrameKind.PONG: _PING.size, FrameKind.REFUSED: MAX_REFUSAL_BYTES},
-        {FrameKind.DATA: limits.max_frame_bytes},
+        {FrameKind.DATA: limits.max_frame_bytes, FrameKind.PING: PING_BYTES, FrameKind.PONG: PING_BYTES, FrameKind.REFUSED: MAX_REFUSAL_BYTES},
+        {FrameKind.DATA: limits.max_frame_bytes, FrameKind.PING: PING_BYTES},
         {
+            FrameKind.PING: PING_BYTES,
             FrameKind.REQUEST: limits.max_request_bytes + REQUEST_OVERHEAD,
             FrameKind.RESPONSE: limits.max_response_bytes + RESPONSE_OVERHEAD,
             FrameKind.FAILURE: FAILURE_BYTES,
@@ -136,8 +136,6 @@ class Link:
                 data.append(payload)
             elif kind == FrameKind.REFUSED:
                 self._refused(payload)
-            elif len(payload) != _PING.size:
-                raise PeerViolation(f"a heartbeat of {len(payload)} bytes", code="bad-frame")
             elif kind == FrameKind.PING:
                 self._lanes[StreamId.CONSENSUS].send_first(FrameKind.PONG, payload)
             else:
@@ -151,11 +149,16 @@ class Link:
         self.close(CloseReason.REFUSED)
 
     def _take_bulk(self, frames: list[Frame]) -> None:
-        self._deliver(StreamId.BULK, [payload for _, payload in frames])
+        data = [payload for kind, payload in frames if kind == FrameKind.DATA]
+        if data:
+            self._deliver(StreamId.BULK, data)
 
     def _take_sync(self, frames: list[Frame]) -> None:
+        frames = [frame for frame in frames if frame[0] != FrameKind.PING]
         if not all(well_formed(kind, payload) for kind, payload in frames):
             raise PeerViolation("a request or answer without a number", code="bad-frame")
+        if not frames:
+            return
         size = sum(len(payload) for _, payload in frames)
         self.handle.received[StreamId.SYNC] += size
         self._bridge.to_loop(self._reception.sync_frames, self.handle, frames, size)
@@ -169,6 +172,7 @@ class Link:
 
     async def _heartbeat(self) -> None:
         interval, dead_after = self._config.heartbeat_ms / 1000, self._config.dead_after_ms / 1000
+        most_missed = math.ceil(dead_after / interval)
         awake_since = trio.current_time()
         while True:
             before = trio.current_time()
@@ -182,8 +186,8 @@ class Link:
                 self._board.counters.heartbeats_missed += 1
             if silent > dead_after:
                 self.close(CloseReason.SILENT)
-            elif now - max(awake_since, self._lanes[StreamId.CONSENSUS].framed) > DEAF_FACTOR * dead_after:
-                # Its other streams bring something, so the peer lives; on this one its heartbeats should come at least.
+            beats = max(lane.beats for lane in self._lanes)
+            if any(lane.is_deaf(beats, most_missed) for lane in self._lanes):
                 self.close(CloseReason.DEAF)
 
     def _ping(self, now: float) -> None:
@@ -191,7 +195,8 @@ class Link:
         self._pings[payload] = now
         if len(self._pings) > _PINGS_KEPT:
             del self._pings[next(iter(self._pings))]
-        self._lanes[StreamId.CONSENSUS].send_first(FrameKind.PING, payload)
+        for lane in self._lanes:
+            lane.send_first(FrameKind.PING, payload)
 
     def _take_pong(self, payload: bytes) -> None:
         """An answer may be minutes late: either side may have been stopped meanwhile, and that is nobody's fault."""

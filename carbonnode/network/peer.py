@@ -48,7 +48,7 @@ class CloseReason(StrEnum):
     SILENT = "silent"
     """Nothing came for `dead_after_ms`."""
     DEAF = "deaf"
-    """The consensus stream brought no whole frame for far longer, though other streams did."""
+    """One of its streams brought nothing, though the heartbeats went on on another."""
     STALLED = "stalled"
     """The peer took no byte of a write for `write_stall_ms`."""
     VIOLATION = "violation"

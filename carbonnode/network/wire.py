@@ -12,6 +12,10 @@ _HEADER = Struct("!IB")
 HEADER_BYTES = _HEADER.size
 
 
+PING_BYTES = 8
+"""The payload of a heartbeat and of its answer: the sender's clock."""
+
+
 class FrameKind(IntEnum):
     """What a frame is; each stream admits some kinds only."""
 

@@ -178,6 +178,7 @@ async def test_a_replayed_credential_of_another_node_is_refused(town: Town) -> N
         (0, frame_header(FrameKind.DATA, 2**31)),
         (0, encode_frame(99, b"x")),
         (0, encode_frame(FrameKind.PING, b"short")),
+        (2, encode_frame(FrameKind.PING, b"short")),
         (0, encode_frame(FrameKind.PONG, b"\x7f\xf8" + bytes(6))),
         (0, encode_frame(FrameKind.HELLO, b"again")),
         (1, b"\xde\xad\xbe\xef" * 100),
@@ -312,20 +313,40 @@ async def test_a_mute_peer_is_closed_as_silent(town: Town) -> None:
     assert a.counters.heartbeats_missed >= 1
 
 
-async def test_a_peer_whose_consensus_stream_never_completes_a_frame_is_closed_as_deaf(town: Town) -> None:
-    """Bytes come on every stream, so it isn't silent; but a validator behind such a link hears nothing of consensus, and would for hours."""
+@pytest.mark.parametrize("dead", [0, 1, 2])
+async def test_a_link_one_of_whose_streams_brings_nothing_is_closed_as_deaf(town: Town, dead: int) -> None:
+    """Bytes come, so the peer isn't silent; but a validator behind such a link hears nothing of consensus (or of transactions, or no answer) for hours."""
 
     async def act(rogue: Rogue) -> None:
         await rogue.join()
-        await rogue.streams[0].write(frame_header(FrameKind.DATA, 4_000_000))
+        await rogue.streams[dead].write(frame_header(FrameKind.DATA if dead < 2 else FrameKind.RESPONSE, 4_000_000))  # it never ends
         with contextlib.suppress(BaseLibp2pError):
             while True:
-                await rogue.streams[0].write(bytes(10))
-                await rogue.streams[1].write(encode_frame(FrameKind.DATA, b"a tip"))
+                for number, stream in enumerate(rogue.streams):
+                    await stream.write(bytes(10) if number == dead else encode_frame(FrameKind.PING, bytes(8)))
                 await trio.sleep(0.05)
 
     _, on_a, _ = await _besiege(town, act, Member(town, "rogue"), heartbeat_ms=200, dead_after_ms=800)
     await on_a.until(lambda: on_a.downs == [("rogue", "deaf")])
+
+
+async def test_a_large_frame_on_a_slow_line_is_not_taken_for_deafness(town: Town) -> None:
+    """Its heartbeats wait behind it, while those of the other streams go on."""
+
+    async def act(rogue: Rogue) -> None:
+        await rogue.join()
+        await rogue.streams[0].write(frame_header(FrameKind.DATA, 600_000))
+        for part in range(100):
+            await rogue.streams[0].write(bytes(6_000))
+            if part % 5 == 0:
+                for stream in rogue.streams[1:]:
+                    await stream.write(encode_frame(FrameKind.PING, bytes(8)))
+            await trio.sleep(0.02)
+
+    _, on_a, _ = await _besiege(town, act, Member(town, "rogue"), heartbeat_ms=200, dead_after_ms=800)
+    await on_a.until(lambda: bool(on_a.received(Channel.CONSENSUS, "rogue")))
+    assert on_a.received(Channel.CONSENSUS, "rogue") == [bytes(600_000)]
+    assert ("rogue", "deaf") not in on_a.downs
 
 
 async def test_a_slow_sender_of_bulk_is_not_mistaken_and_a_fast_one_is_slowed(town: Town) -> None:

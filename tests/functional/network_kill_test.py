@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from carbonnode.network import Channel, PeerAddress
-from tests.functional.network_harness import Member, Town, free_port
+from tests.functional.network_harness import Member, Town, address_of, free_port
 from tests.functional.network_process import Settings
 
 pytestmark = [pytest.mark.functional, pytest.mark.asyncio]
@@ -111,6 +111,20 @@ async def test_a_killed_peer_is_noticed_at_once_and_found_again(town: Town, vict
     assert min(noticed) < SUSPICION_S
     assert max(noticed) < 10 * SUSPICION_S  # where other processes hold both cores
     assert a.is_connected("victim")
+
+
+async def test_a_link_that_the_peer_opened_ends_the_back_off_too(town: Town) -> None:
+    """A node that had dialled in vain for a while waited as long again when the link was lost that the other side had opened meanwhile."""
+    member, other = Member(town, "a"), Member(town, "b")
+    b, _ = await town.start(other)
+    b.block("a")
+    a, on_a = await town.start(member, peers=(address_of(other, b),), redial_max_ms=60_000)
+    await on_a.until(lambda: ("b", "blocked") in on_a.redials)  # refused for good: the next dial would be half a minute away
+    b.unblock("a")
+    b.set_peers(msgspec.structs.replace(b.config, peers=(address_of(member, a),)))
+    await on_a.until(lambda: "b" in on_a.up)
+    await b.stop()
+    await on_a.until(lambda: on_a.redials.count(("b", "refused")) >= 3, patience_s=20.0)
 
 
 async def test_a_restarted_peer_replaces_its_dead_link(town: Town, victim: Victim) -> None:
