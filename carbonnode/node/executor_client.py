@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -139,6 +140,8 @@ class ExecutorClient:
         self._hangs_told = 0
         self._closing = False
         self._reviving = False
+        self._gone = False
+        """Whether the process that was started last is known to have died."""
         self._dead: CarbonnodeError | None = None
         self._views = asyncio.Lock()
         self._queued_views = 0
@@ -228,6 +231,7 @@ class ExecutorClient:
                 await self._reap()
                 raise
         self.pid, self.confinement = hello.pid, hello.confinement
+        self._gone = False
         self._reading = start_worker(self._read(reader), "executor")
 
     async def _spawn(self) -> asyncio.StreamReader:
@@ -255,7 +259,7 @@ class ExecutorClient:
         command = protocol.Open(str(options.state), options.genesis, options.flush_blocks, options.reserve_bytes, options.sandbox, options.memory_bytes)
         self._write(0, command)
         try:
-            _, answer = await asyncio.wait_for(_read_answer(reader), OPEN_PATIENCE_S)
+            _, answer = await asyncio.wait_for(protocol.read_answer(reader), OPEN_PATIENCE_S)
         except TimeoutError:
             self.kill()
             text = f"the executor process didn't open {options.state} in {OPEN_PATIENCE_S:.0f} s: see whether its disk answers"
@@ -303,7 +307,9 @@ class ExecutorClient:
         return _decoded(result, kind)
 
     async def _ask_at_once(self, command: protocol.AnyCommand, kind: type[T]) -> T:
-        """Ahead of what is parked: only for bringing a new process up. Raises `_DiedAgain` if that one dies too."""
+        """Ahead of what is parked: only for bringing a new process up. Raises `_DiedAgain` if that one dies too, or has."""
+        if self._gone:
+            raise _DiedAgain
         self._number += 1
         future: asyncio.Future[tuple[bytes, int]] = asyncio.get_running_loop().create_future()
         self._owed[self._number] = _Owed(command, future, replay=True)
@@ -315,7 +321,7 @@ class ExecutorClient:
         """Hand answers to those who wait; when the process dies, start it again."""
         try:
             while True:
-                number, answer = await _read_answer(reader)
+                number, answer = await protocol.read_answer(reader)
                 owed = self._owed.pop(number)
                 if isinstance(answer, protocol.Done):
                     self.held_bytes = answer.held_bytes
@@ -334,7 +340,7 @@ class ExecutorClient:
 
     def _park(self) -> None:
         """The process died: set aside what it owes, for the next one."""
-        self._reviving = True
+        self._reviving = self._gone = True
         owed, self._owed = self._owed, {}
         for number, item in owed.items():
             if not item.replay:
@@ -348,7 +354,7 @@ class ExecutorClient:
         self._deaths += 1
         fate = f"killed, no answer for {self._options.patience_s:g} s" if self.hangs > self._hangs_told else f"exit status {code}"
         self._hangs_told = self.hangs
-        doing = f"during {_describe(self._parked[min(self._parked)].command)}" if self._parked else "while idle"
+        doing = f"during {protocol.describe(self._parked[min(self._parked)].command)}" if self._parked else "while idle"
         if self._on_death is not None:
             self._on_death(f"the executor process died {doing} ({fate}); it is started again and nothing is lost")
         self._void_estimates()
@@ -412,6 +418,8 @@ class ExecutorClient:
                     raise InvariantViolation(f"block {height} came to another header when it was executed again: the executor isn't deterministic")
                 if height <= self._finalised:
                     await self._ask_at_once(protocol.Finalise(height), int)
+        if self._gone:
+            raise _DiedAgain  # right behind its last answer: what it was told now would be lost, and waited for in vain
         parked, self._parked = self._parked, {}
         self._reviving = False
         for number in sorted(parked):
@@ -502,7 +510,8 @@ class ExecutorClient:
         self._log.clear()
         self._finalised = -1
         await self._launch()
-        await self._replay()
+        with suppress(_DiedAgain):  # the reader of that process has seen to its successor
+            await self._replay()
         return await self.status()
 
     # Questions.
@@ -572,11 +581,6 @@ class ExecutorClient:
         return _decoded(result, tuple[str, ...])
 
 
-async def _read_answer(reader: asyncio.StreamReader) -> tuple[int, protocol.AnyAnswer]:
-    head = await reader.readexactly(protocol.LENGTH_BYTES)
-    return protocol.answer_decoder.decode(await reader.readexactly(int.from_bytes(head, "big")))
-
-
 @cache
 def _decoder(kind: Any) -> Any:
     return msgspec.msgpack.Decoder(kind)
@@ -592,8 +596,3 @@ def _error(answer: protocol.Failed) -> CarbonnodeError:
     kind = getattr(errors, answer.error, StorageError)
     error: CarbonnodeError = kind(answer.message, code=answer.code)
     return error
-
-
-def _describe(command: protocol.AnyCommand) -> str:
-    height = getattr(command, "height", None)
-    return type(command).__name__.lower() + ("" if height is None else f" of height {height}")

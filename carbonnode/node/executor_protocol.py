@@ -3,6 +3,7 @@
 A request is [number, command], an answer [number, answer]; answers come in the order of requests. Frames are bounded.
 """
 
+import asyncio
 from typing import Final
 
 import msgspec
@@ -177,3 +178,15 @@ def frame(number: int, content: AnyCommand | AnyAnswer) -> bytes:
     if len(body) > MAX_FRAME_BYTES:
         raise ValueError(f"a frame of {len(body)} bytes between node and executor exceeds {MAX_FRAME_BYTES}")
     return len(body).to_bytes(LENGTH_BYTES, "big") + body
+
+
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, AnyAnswer]:
+    """The next answer. Raises `asyncio.IncompleteReadError` or `ConnectionError` when the process has ended."""
+    head = await reader.readexactly(LENGTH_BYTES)
+    return answer_decoder.decode(await reader.readexactly(int.from_bytes(head, "big")))
+
+
+def describe(command: AnyCommand) -> str:
+    """A command in words, for logs."""
+    height = getattr(command, "height", None)
+    return type(command).__name__.lower() + ("" if height is None else f" of height {height}")

@@ -325,13 +325,18 @@ class Strikes:
         return f"the executor of {victim.name} {told}"
 
     def executor_flaky(self) -> str:
+        """Mostly it comes through; if it doesn't, and the node gives up, the node starts again."""
         victim = self._victim()
         victim.expects_fault = True
-        victim.executor_dies = 0.1
+        victim.executor_dies = self.dice.choice((0.03, 0.1))
         self.net.world.wait(3.0)
-        victim.kill()
         victim.executor_dies = 0.0
-        victim.start()
+        self.net.world.wait(0.5)
+        if victim.alive and not victim.ending:
+            victim.expects_fault = False
+        else:
+            victim.kill()
+            victim.start()
         return f"the executor of {victim.name} dies again and again"
 
     def pause(self) -> str:

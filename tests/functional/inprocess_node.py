@@ -114,16 +114,18 @@ class ExecutorRun:
         except CarbonnodeError as error:
             answer = protocol.Failed(_public_class(error), error.code, str(error))
         if self._member.dice.random() < self._member.executor_dies:
-            self.end(-9)  # the command was carried out, the answer is lost
+            if self._member.dice.random() < 0.5:  # else the command was carried out, and the answer is lost
+                self._reader.feed_data(protocol.frame(number, answer))
+            self.end(-9)
             return
         self._reader.feed_data(protocol.frame(number, answer))
 
     def end(self, status: int) -> None:
-        """The process is gone."""
+        """The process is gone; what it wrote still arrives."""
         if self.returncode is None:
             self.returncode = status
-            self._loop.call_later(0.001, self._reader.feed_eof)
-            self._loop.call_later(0.003, self._gone.set)
+            self._loop.call_soon(self._reader.feed_eof) if self._member.dice.random() < 0.5 else self._reader.feed_eof()
+            self._loop.call_later(self._member.dice.choice((0.0, 0.003)), self._gone.set)
 
     def kill(self) -> None:
         self.end(-9)
@@ -237,6 +239,8 @@ class Member:
         self.clock_off_ms = self.dice.randint(-1_500, 1_500)
         self.alive = False
         self.started = False
+        self.ending = False
+        """Whether it is stopping, for whatever reason."""
         self.ended_by = ""
         self._listening = False
         self.loop: VirtualLoop
@@ -271,7 +275,7 @@ class Member:
     def start(self, point: str = "", count: int = 0) -> None:
         """Begin a run; it ends itself at a crash point, if one is named."""
         assert not self.alive
-        self.alive, self.started, self._listening, self.ended_by = True, False, False, ""
+        self.alive, self.started, self._listening, self.ending, self.ended_by = True, False, False, False, ""
         self.loop = self.world.add(self.name)
         self.loop.set_exception_handler(make_exception_handler(self._fatal, lambda what, error: self._find(f"unforeseen: {what}", error)))
         self.log("process starts", crash=f"{point}:{count}" if point else "-")
@@ -289,10 +293,9 @@ class Member:
         self.log("FATAL", error=repr(error))
         if not self.expects_fault:
             self._find("fatal", error)
-        self.loop.create_task(self._end_by_fault(), name="end")
-
-    async def _end_by_fault(self) -> None:
-        await self.shut_down()
+        if not self.ending:
+            self.ending = True
+            self.loop.create_task(self.shut_down(), name="end")
 
     async def _boot(self, executor_crash: tuple[str, int], node_crash: tuple[str, int]) -> None:
         try:
@@ -327,6 +330,7 @@ class Member:
 
     async def shut_down(self) -> None:
         """As the composition root does on SIGTERM or after a fault; one that takes too long is a finding."""
+        self.ending = True
         self.log("stops")
         self.loop.call_later(STOP_PATIENCE_S, self._stop_hangs)
         if self.started:
