@@ -35,7 +35,10 @@ class Persister:
         self._on_durable = on_durable
         self._on_fatal = on_fatal
         self._on_full = on_full
-        self._stalled: deque[tuple[int, list[Record]]] = deque()
+        self._waiting: deque[tuple[int, list[Record]]] = deque()
+        """What isn't answered yet, tokens ascending."""
+        self._writing = 0
+        """Writes that the journal hasn't answered."""
         self._retry: asyncio.TimerHandle | None = None
         self.disk_full = False
         """Whether votes are held back for want of space."""
@@ -49,59 +52,49 @@ class Persister:
                 body.durable = True
                 records.append(Record(body.height, body.record()))
         records.extend([Record(record.height, record.data) for record in action.records])
-        if self._stalled:
-            self._stalled.append((action.token, records))
-            return
-        self._write(action.token, records)
+        self._waiting.append((action.token, records))
+        if not self.disk_full:
+            self._write(action.token, records)
 
-    def _write(self, token: int, records: list[Record]) -> None:
+    def _write(self, token: int, records: list[Record], *, again: bool = False) -> None:
+        """Hand records on to the journal, the last of them those of `token`; `again`: they are all that waits."""
+        self._writing += 1
         future = self._journal.persist(records)
-        future.add_done_callback(lambda done: self._written(done, token, records))
+        future.add_done_callback(lambda done: self._written(done, token, again=again))
 
-    def _written(self, future: "asyncio.Future[None]", token: int, records: list[Record]) -> None:
+    def _written(self, future: "asyncio.Future[None]", token: int, *, again: bool) -> None:
+        self._writing -= 1
         if future.cancelled():
             return
         error = future.exception()
-        if error is None and not self._stalled:
-            self._on_durable(token)
+        if error is not None and not isinstance(error, DiskFull):
+            self._on_fatal(error)
             return
-        if error is None or isinstance(error, DiskFull):
-            # A group behind a failed one may have been written already; it is written again, in order: records may repeat, never swap.
-            self._stalled.append((token, records))
-            if not self.disk_full:
-                self.disk_full = True
-                self._on_full(str(error))
-            if self._retry is None:
-                self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._try_again)
-            return
-        self._on_fatal(error)
+        if error is not None and not self.disk_full:
+            self.disk_full = True
+            self._on_full(str(error))
+        elif error is None and (again or not self.disk_full):
+            while self._waiting and self._waiting[0][0] <= token:
+                self._on_durable(self._waiting.popleft()[0])
+            if again:
+                self._go_on()
+                return
+        # A group behind a failed one may be written all the same; it is written again, in order: records may repeat, never swap. So all are waited for.
+        if self.disk_full and not self._writing and self._retry is None:
+            self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._try_again)
 
     def _try_again(self) -> None:
         self._retry = None
-        waiting = sorted(self._stalled, key=lambda item: item[0])
-        everything = [record for _, records in waiting for record in records]
-        future = self._journal.persist(everything)
-        future.add_done_callback(lambda done: self._tried_again(done, len(waiting)))
+        self._write(self._waiting[-1][0], [record for _, records in self._waiting for record in records], again=True)
 
-    def _tried_again(self, future: "asyncio.Future[None]", count: int) -> None:
-        if future.cancelled():
-            return
-        error = future.exception()
-        if isinstance(error, DiskFull):
-            self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._try_again)
-            return
-        if error is not None:
-            self._on_fatal(error)
-            return
-        for token in sorted([self._stalled.popleft()[0] for _ in range(count)]):
-            self._on_durable(token)
-        if self._stalled:
+    def _go_on(self) -> None:
+        if self._waiting:
             self._try_again()
         else:
             self.disk_full = False
             self._on_full("")
 
     def stop(self) -> None:
-        """Forget what is stalled: it was never answered, so nothing depends on it."""
+        """Forget what waits: it was never answered, so nothing depends on it."""
         if self._retry is not None:
             self._retry.cancel()

@@ -57,7 +57,8 @@ class Resolver:
         self._fetch = fetch
         self._peers = peers
         self._done = done
-        self._tasks: dict[bytes, tuple[int, asyncio.Task[None]]] = {}
+        self._tasks: dict[tuple[int, bytes], asyncio.Task[None]] = {}
+        """By height and digest: one batch may stand at several heights, and each is waited for."""
         self.fetched = 0
 
     def resolve(self, height: int, digest: bytes, batch: Batch) -> None:
@@ -68,7 +69,7 @@ class Resolver:
             self._pool.assign(height, batch)
             self._done(height, digest, True, body.full)
             return
-        if digest in self._tasks:
+        if (height, digest) in self._tasks:
             return
         limits = self._pool.parameters
         if len(batch.wire_hashes) > limits.max_block_transactions:
@@ -78,18 +79,18 @@ class Resolver:
             self._complete(height, digest, batch)
             return
         task = start_worker(self._gather(height, digest, batch), f"resolve-{height}")
-        self._tasks[digest] = (height, task)
-        task.add_done_callback(lambda _: self._tasks.pop(digest, None))
+        self._tasks[height, digest] = task
+        task.add_done_callback(lambda _: self._tasks.pop((height, digest), None))
 
     def give_up_to(self, height: int) -> None:
         """Stop looking for batches of heights that are final."""
-        for own, task in list(self._tasks.values()):
+        for (own, _), task in list(self._tasks.items()):
             if own <= height:
                 task.cancel()
 
     async def stop(self) -> None:
         """End all tasks."""
-        tasks = [task for _, task in self._tasks.values()]
+        tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -169,7 +169,7 @@ class Network:
                 f"suspicion {state.suspicion}, syncing {state.syncing} ({node.syncer.active}), abstaining {state.abstaining}, diverged {state.diverged}, "
                 f"waiting {state.waiting_requests}, pool {len(node.pool)} free {node.pool.waiting}, pipeline {node.pipeline.state}, "
                 f"resolving {list(node.resolver._tasks)}, verifying {node.admission.waiting}, links {sorted(member.port.links)}, "
-                f"stalled {len(node.persister._stalled)}, core {_core(member)}"
+                f"unwritten {len(node.persister._waiting)}, core {_core(member)}"
             )
         return "\n".join(told)
 

@@ -98,3 +98,39 @@ async def test_a_broken_disk_stops_the_node(monkeypatch: pytest.MonkeyPatch) -> 
     await desk.until(lambda: bool(desk.faults))
     assert [str(fault) for fault in desk.faults] == ["broken"]
     assert desk.durable == []
+
+
+class SlowDisk(Disk):
+    """Answers when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[list[bytes], asyncio.Future[None]]] = []
+
+    def persist(self, records: Sequence[journal.Record]) -> "asyncio.Future[None]":
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.asked.append(([record.data for record in records], future))
+        return future
+
+
+async def test_a_vote_behind_one_that_isnt_on_disk_is_never_called_durable_however_slow_the_disk_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch)
+    disk = SlowDisk()
+    desk.persister = Persister(disk, desk.bodies, desk.durable.append, desk.faults.append, desk.told.append)
+    desk.write(1)
+    desk.write(2)
+    disk.asked[0][1].set_exception(DiskFull("full"))
+    await desk.until(lambda: desk.persister.disk_full)
+    desk.write(3)
+    for _ in range(10):  # many times as long as a retry waits: the second write hasn't been answered, so none may overtake it
+        await asyncio.sleep(0.01)
+    for _, future in disk.asked[2:]:
+        future.set_result(None)
+    await asyncio.sleep(0.02)
+    assert desk.durable == []
+    disk.asked[1][1].set_exception(DiskFull("full"))
+    await desk.until(lambda: disk.asked[-1][0] == [b"vote1", b"vote2", b"vote3"])
+    disk.asked[-1][1].set_result(None)
+    await desk.settle(1, 2, 3)
+    assert desk.persister.disk_full is False
+    assert desk.faults == []

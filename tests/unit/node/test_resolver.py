@@ -146,3 +146,19 @@ async def test_it_keeps_looking_until_the_height_is_final(make_pool: MakePool, m
     await asyncio.sleep(0.25)
     assert len(town.asked) == asked
     await town.resolver.stop()
+
+
+async def test_one_batch_at_two_heights_is_answered_for_both(make_pool: MakePool, make_tx: MakeTransaction, threads: ThreadPoolExecutor) -> None:
+    """A digest binds no height: who proposes the same batch twice must not keep a validator from voting on the second."""
+    town = Town(make_pool(), threads)
+    there = make_tx()
+    town.peers = {"primary": {there.wire_hash: there.raw}}
+    batch = batch_of(there)
+    town.resolver.resolve(1, batch.digest, batch)
+    town.resolver.resolve(2, batch.digest, batch)
+    async with asyncio.timeout(10):
+        while len(town.answers) < 2:
+            town.answered.clear()
+            await town.answered.wait()
+    assert sorted(town.answers) == [(1, True, False), (2, True, False)]
+    await town.resolver.stop()
