@@ -17,7 +17,7 @@ from carbonnode.vm.state import Environment
 
 HEADROOM_TIMES: Final = 2
 HEADROOM_GAS: Final = 100_000
-"""The state moves on before a transaction runs: an order that met nobody may meet six others then (16,000 gas each), a large one twice as many."""
+"""The state moves on before a transaction runs: an order that met nobody may meet five others then, one that met many twice as many."""
 
 
 def gas_to_declare(needed: int, most: int) -> int:
