@@ -12,10 +12,12 @@ SEEDS_ARGS ?=
 MINUTES ?= 5
 PYTEST_ARGS ?=
 JOBS ?= 2
+ROUNDS ?= 300
+STORM_ARGS ?=
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup devnet demo stop status clean test unit functional check types lint arch sim seeds mutations bench bench-vm fuzz gas interop soak wheel lock trace bench-consensus bench-snapshot failover fire bombs
+.PHONY: help setup devnet demo stop status clean test unit functional check types lint arch sim seeds mutations bench bench-vm fuzz gas interop soak wheel lock trace bench-consensus bench-snapshot failover fire storm bombs
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -97,6 +99,9 @@ interop: setup ## a js-libp2p client against a node (needs npm)
 
 fire: setup ## real nodes under fire for long: minutes of SIGSTOP, 200 random crash points, network namespaces (root)
 	@$(PY) -m pytest -m soak -x -s -o faulthandler_timeout=0 tests/functional/fire_long_test.py tests/functional/fire_netns_test.py $(PYTEST_ARGS)
+
+storm: setup ## links under kills and pauses at any moment of their handshakes: make storm SEED=1 ROUNDS=300
+	@$(PY) -W ignore -m tests.functional.network_storm --seed $(SEED) --rounds $(ROUNDS) $(STORM_ARGS)
 
 bombs: setup ## memory bombs against an executor process under its memory limit, for minutes
 	@$(PY) -m pytest -m soak -x tests/attacks/test_memory_bombs.py $(PYTEST_ARGS)
