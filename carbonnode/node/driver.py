@@ -138,6 +138,7 @@ class Driver:
         self._recorder = recorder
         self._events: deque[ev.AnyEvent] = deque()
         self._pumping = False
+        self._started = False
         self._stopped = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._peers: dict[str, int] = {}
@@ -178,8 +179,10 @@ class Driver:
         pipeline.use_window(self.epoch.epoch, self.epoch.parameters.window)
 
     def start(self) -> None:
-        """The first event."""
-        self.put(ev.Start(now_ms=self.now, wall_ms=self.clock.wall_ms()))
+        """The first event; what came over links that were up before waits for it: a replica that doesn't know the time yet would lose patience at once."""
+        self._started = True
+        self._events.appendleft(ev.Start(now_ms=self.now, wall_ms=self.clock.wall_ms()))
+        self._pump()
 
     def stop(self) -> None:
         """No further event reaches the replica."""
@@ -212,7 +215,7 @@ class Driver:
     def put(self, event: ev.AnyEvent) -> None:
         """Give an event to the replica, after those that wait, and carry out what it answers."""
         self._events.append(event)
-        if not self._pumping:
+        if self._started and not self._pumping:
             self._pump()
 
     def _pump(self) -> None:

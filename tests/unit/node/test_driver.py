@@ -53,7 +53,7 @@ async def test_a_proposal_is_held_to_the_limits_of_the_epoch_that_the_replica_is
     driver = driven(replica, old, pool, errors)
     pipeline: Any = SimpleNamespace(use_window=lambda *_: None)
     driver.attach(pipeline, resolver, pipeline)
-    driver.put(ev.WorkArrived(now_ms=1))
+    driver.start()
     assert errors == []
     assert seen == [5_000]
 
@@ -64,7 +64,22 @@ async def test_who_is_away_is_named_by_the_indices_of_the_epoch_that_the_replica
     errors: list[BaseException] = []
     replica = Replica(Parameters())
     driver = driven(replica, EpochConfig(0, 1, genesis.validators, Parameters()), pool, errors)
+    driver.start()
     driver.peer_reachable("super-2", reachable=False)
     driver.peer_reachable("nobody", reachable=False)
     assert errors == []
-    assert replica.events == [ev.PeerUnreachable(now_ms=1, peer=3)]
+    assert replica.events[1:] == [ev.PeerUnreachable(now_ms=1, peer=3)]
+
+
+async def test_what_comes_before_the_start_waits_for_it() -> None:
+    """Links are up a moment before the node is: a replica that got their frames first would count the time from zero, and suspect the primary."""
+    genesis = make_genesis()
+    errors: list[BaseException] = []
+    replica = Replica(Parameters())
+    driver = driven(replica, EpochConfig(0, 1, genesis.validators, Parameters()), SimpleNamespace(parameters=None), errors)
+    driver.peer_reachable("super-2", reachable=True)
+    driver.put(ev.WorkArrived(now_ms=1))
+    assert replica.events == []
+    driver.start()
+    assert errors == []
+    assert replica.events == [ev.Start(now_ms=1, wall_ms=1), ev.PeerReachable(now_ms=1, peer=3), ev.WorkArrived(now_ms=1)]
