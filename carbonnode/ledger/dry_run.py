@@ -31,7 +31,7 @@ def dry_run(machine: Machine, state: Below, env: Environment, sender: bytes, cal
     outcome = machine.execute(overlay, env, sender, calls, gas)
     needed = outcome.gas_used
     if outcome.ok:
-        needed = max(needed, OUTPUT_GAS * (_output_bytes(overlay, outcome) - OUTPUT_BYTES))
+        needed = max(needed, _output_gas(overlay, outcome, most))
         if outcome.scheduled and not jobs.fit(overlay, outcome.scheduled):
             outcome = Outcome(Status.ABORT, TOO_MANY_JOBS, outcome.gas_used)
         elif needed > most:
@@ -41,9 +41,15 @@ def dry_run(machine: Machine, state: Below, env: Environment, sender: bytes, cal
     return DryRun(env.height - 1, int(outcome.status), outcome.code, outcome.gas_used, gas_to_declare(needed, most) if outcome.ok else 0)
 
 
-def _output_bytes(state: Overlay, outcome: Outcome) -> int:
-    """Bytes of receipt and events as a block counts them: a limit must leave room for them too."""
+def _output_gas(state: Overlay, outcome: Outcome, most: int) -> int:
+    """The limit that leaves room for receipt and events, as a block counts them; more than `most` where none does."""
     tx_id, numbers = bytes(32), EventNumbers(state)
     returned = tuple([value if value is None else values.to_wire(value) for value in outcome.values])
     receipt = Receipt(tx_id, int(outcome.status), outcome.code, outcome.gas_used, 0, len(outcome.events), returned)
-    return len(receipt.encoded) + sum([event_room(numbers.number(item, tx_id)[1]) for item in outcome.events])
+    needed = OUTPUT_GAS * (len(receipt.encoded) - OUTPUT_BYTES)
+    for item in outcome.events:
+        if needed > most:
+            # As in a block: what can't fit isn't encoded to its end.
+            break
+        needed += OUTPUT_GAS * event_room(numbers.number(item, tx_id)[1])
+    return needed

@@ -13,7 +13,7 @@ from carbonnode.chain.merkle import leaf_hash, root_of_leaf_hashes
 from carbonnode.chain.service import ANONYMOUS, FINAL
 from carbonnode.chain.transaction import Transaction, calls_from_wire, check_calls
 from carbonnode.chain.validators import Validator
-from carbonnode.errors import CarbonnodeError, PeerViolation
+from carbonnode.errors import CarbonnodeError, PeerViolation, RemoteError
 from carbonnode.ledger.access import hears
 from carbonnode.ledger.results import ExecutedBlock
 from carbonnode.network import Channel, PeerIdentity
@@ -192,6 +192,8 @@ class UserRelay:
         if asked.sender == ANONYMOUS:
             # What runs as nobody's key runs as the ledger itself, for which contracts do more.
             raise PeerViolation("a dry run needs the key that would sign", code="forbidden")
+        if self._node.syncer.active:
+            raise RemoteError("this node is catching up: ask another", code="busy")
         calls = calls_from_wire(asked.calls)
         check_calls(calls)
         await self._may_ask_as(peer, asked.sender)

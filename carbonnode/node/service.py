@@ -227,6 +227,8 @@ class ValidatorService:
 
     async def estimate(self, calls: Sequence[Call], *, sender: bytes) -> GasEstimate:
         """A dry run of calls."""
+        if self._node.syncer.active:
+            raise ServiceRefusal("this node is catching up: what calls would come to on its old state says little", code="not-ready")
         if self._views >= MAX_VIEWS_WAITING:
             raise ServiceRefusal(f"{self._views} views wait already: ask again later", code="busy")
         self._views += 1
