@@ -70,6 +70,7 @@ class Lane:
         self.beats = 0
         """Heartbeats that came on this stream; the peer sends one on each at the same time."""
         self._since_beat = 0
+        self._beat_at = self.heard
 
     def start(self) -> None:
         """Take over the stream's bytes, and open its window."""
@@ -86,12 +87,14 @@ class Lane:
         self._urgent.append((kind, payload))
         self._wake.set()
 
-    def is_deaf(self, beats: int, most_missed: int) -> bool:
-        """Whether this stream brings nothing any more, when another one of the link has brought so many heartbeats.
+    def is_deaf(self, beats: int, most_missed: int, since: float) -> bool:
+        """Whether this stream has brought nothing `since` a time, when another one of the link has brought so many heartbeats.
 
-        Counted in heartbeats and bytes, not in seconds: so it holds no pause of either process, nor a slow line, against anybody.
+        Counted in heartbeats and bytes as well as in seconds: so it holds no pause of the peer, nor a slow line, against anybody.
         """
         missed = beats - self.beats
+        if self._beat_at > since:
+            return False
         return missed >= most_missed and self._since_beat < missed * _LEAST_BYTES_A_BEAT and self._muxed.recv_window >= _LEAST_WINDOW
 
     # -- writing -----------------------------------------------------------------------------------------------------------------------------
@@ -181,6 +184,7 @@ class Lane:
                     raise PeerViolation(f"a heartbeat of {len(payload)} bytes", code="bad-frame")
                 self.beats += 1
                 self._since_beat = 0
+                self._beat_at = trio.current_time()
 
     # -- credit ------------------------------------------------------------------------------------------------------------------------------
 

@@ -187,7 +187,8 @@ class Link:
             if silent > dead_after:
                 self.close(CloseReason.SILENT)
             beats = max(lane.beats for lane in self._lanes)
-            if any(lane.is_deaf(beats, most_missed) for lane in self._lanes):
+            since = now - dead_after
+            if awake_since <= since and any(lane.is_deaf(beats, most_missed, since) for lane in self._lanes):
                 self.close(CloseReason.DEAF)
 
     def _ping(self, now: float) -> None:

@@ -14,12 +14,13 @@ import pytest_asyncio
 import trio
 from libp2p.exceptions import BaseLibp2pError
 
+from carbonnode.chain.signing import KeySigner
 from carbonnode.network import Channel, Limits, Network, PeerAddress, RefusalCode
 from carbonnode.network.doorman import PROTOCOLS
-from carbonnode.network.handshake import refusal_frame
+from carbonnode.network.handshake import Handshake, OwnSide, refusal_frame
 from carbonnode.network.wire import FrameKind, encode_frame, frame_header
-from tests.functional.network_harness import Member, Recorder, Town, address_of
-from tests.functional.network_rogue import Rogue, run_rogue
+from tests.functional.network_harness import CHAIN, Member, Recorder, Town, address_of
+from tests.functional.network_rogue import Bystander, Rogue, run_rogue
 
 pytestmark = [pytest.mark.functional, pytest.mark.asyncio]
 
@@ -255,6 +256,42 @@ async def test_a_peer_that_resets_every_connection_is_dialled_again(town: Town) 
             await resetting
     await town.start(peer, peers=(address_of(member, a),))
     await on_a.until(lambda: "b" in on_a.up)
+
+
+@pytest.mark.parametrize("stage", ["opened", "greeted", "welcomed"])
+async def test_a_connection_left_hanging_in_the_handshake_keeps_no_restarted_peer_out(town: Town, stage: str) -> None:
+    """As if the peer's machine had lost its power there: its old connection stays open and says nothing, and it comes back under the same key."""
+    member, twin = Member(town, "a"), Member(town, "b")
+    back = threading.Event()
+    hanging = threading.Event()
+
+    async def act(rogue: Rogue) -> None:
+        if stage == "welcomed":
+            await rogue.join()
+        else:
+            rogue.streams = [await rogue.open_stream(protocol) for protocol in PROTOCOLS]
+        if stage == "greeted":
+            own = OwnSide(KeySigner(twin.seed), twin.credential, CHAIN, "b", bytes(16))
+            handshake = Handshake(own, member.key, lambda _c, key: Bystander("x", "y", "super", key), bytes(32), outbound=True)
+            await rogue.streams[0].write(b"".join(encode_frame(*frame) for frame in handshake.begin()))
+            await rogue.streams[0].read(65_536)
+        hanging.set()
+        while not back.is_set():
+            await trio.sleep(0.02)
+
+    a, on_a = await town.start(member)
+    hangs = asyncio.create_task(asyncio.to_thread(run_rogue, twin, address_of(member, a), act))
+    await asyncio.to_thread(hanging.wait, 30)
+    b, on_b = await town.start(twin, peers=(address_of(member, a),))
+    await on_b.until(lambda: "a" in on_b.up)
+    for channel in Channel:
+        assert a.send("b", channel, b"from a")
+        assert b.send("a", channel, b"from b")
+        await on_a.until(lambda c=channel: on_a.received(c, "b") == [b"from b"])  # type: ignore[misc]
+        await on_b.until(lambda c=channel: on_b.received(c, "a") == [b"from a"])  # type: ignore[misc]
+    assert on_a.downs == ([("b", "restarted")] if stage == "welcomed" else [])
+    back.set()
+    await hangs
 
 
 async def test_a_second_handshake_stream_closes_the_connection(town: Town) -> None:
