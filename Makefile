@@ -17,7 +17,7 @@ STORM_ARGS ?=
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup devnet demo stop status clean test unit functional check types lint arch sim seeds mutations bench bench-vm fuzz gas interop soak wheel lock trace bench-consensus bench-snapshot failover fire storm bombs
+.PHONY: help setup devnet demo stop status clean test unit functional check types lint arch sim seeds mutations bench bench-vm fuzz gas interop soak wheel lock trace bench-consensus bench-snapshot failover fire storm hunt bombs
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -102,6 +102,9 @@ fire: setup ## real nodes under fire for long: minutes of SIGSTOP, 200 random cr
 
 storm: setup ## links under kills and pauses at any moment of their handshakes: make storm SEED=1 ROUNDS=300
 	@$(PY) -W ignore -m tests.functional.network_storm --seed $(SEED) --rounds $(ROUNDS) $(STORM_ARGS)
+
+hunt: setup ## whole validators in virtual time under thousands of strikes: make hunt FIRST=1 SEEDS=20 VALIDATORS=4
+	@$(PY) scripts/hunt_nodes.py --first $(or $(FIRST),1) --seeds $(or $(SEEDS),20) --validators $(or $(VALIDATORS),4)
 
 bombs: setup ## memory bombs against an executor process under its memory limit, for minutes
 	@$(PY) -m pytest -m soak -x tests/attacks/test_memory_bombs.py $(PYTEST_ARGS)
