@@ -14,6 +14,7 @@ def check_calls(report: Reporter, program: Program) -> None:
     lengths: dict[str, int] = {}
     for name in order:
         info = program.functions[name]
+        info.reaches = info.reaches or any(program.functions[callee].reaches for callee in info.calls)
         lengths[name] = 1 + max((lengths[callee] for callee in info.calls), default=0)
         if lengths[name] > MAX_CALL_CHAIN:
             report.refuse(info.node, "call-chain", f"functions call one another more than {MAX_CALL_CHAIN} deep from {name!r}: merge some")

@@ -382,6 +382,7 @@ class BodyChecker:
             return
         if takes.writes:
             self.info.writes.append((node, f"calls {name}"))
+        self.info.reaches = self.info.reaches or name in ("call", "try_call")
         if name in ("muldiv", "fixed_exp", "fixed_pow"):
             self.rounding(node.args[-1])
         for arg in node.args:

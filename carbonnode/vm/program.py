@@ -65,6 +65,13 @@ class FunctionInfo:
     calls: set[str] = field(default_factory=set)
     writes: list[tuple[ast.AST, str]] = field(default_factory=list)
     """Places that write, emit or schedule, and what they do: forbidden below a view."""
+    reaches: bool = False
+    """Whether it calls contracts, by itself or through functions that it calls."""
+
+    @property
+    def looks(self) -> bool:
+        """Whether this is a view that must keep what it calls from writing: also where an export calls it as a function."""
+        return self.wanted is Wanted.VIEW and self.reaches
 
     @property
     def is_migration(self) -> bool:

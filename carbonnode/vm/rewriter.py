@@ -16,6 +16,8 @@ from carbonnode.vm.program import FunctionInfo, Program, Type
 from carbonnode.vm.rewrite_expressions import GAS, ExpressionRewriter, call, load, within_limits
 
 _OUTER = "_outer"
+READING = "_r"
+"""Whether writing was forbidden before a view that reaches other contracts was called."""
 
 
 def compile_program(name: str, program: Program, schedule: GasSchedule, rewriter: "type[FunctionRewriter] | None" = None) -> dict[str, CodeType]:
@@ -57,7 +59,11 @@ class FunctionRewriter(ExpressionRewriter):
         node = self.info.node
         body = node.body[1:] if is_docstring(node.body[0]) else node.body
         start: list[ast.stmt] = [ast.Nonlocal(names=[GAS]), *self.charge(self.costs.schedule.function + self.costs.block(body), node)]
+        if self.info.looks:
+            start.append(self.bind(READING, call("_look")))
         rewritten = start + self.block(body)
+        if self.info.looks:
+            rewritten.append(ast.Expr(value=call("_looked", load(READING), ast.Constant(value=None))))
         if self.info.returns not in (Type.ANY, Type.NONE) and not (body and isinstance(body[-1], ast.Return)):
             rewritten.append(ast.Expr(value=call("_fell_off")))
         parameters = [name for name, _ in self.info.parameters]
@@ -100,11 +106,13 @@ class FunctionRewriter(ExpressionRewriter):
                 return [self.effect(node.value)]
         return [node]
 
-    def returned(self, node: ast.Return) -> ast.expr | None:
-        """The value of a `return`, shown to have the type that the function says."""
+    def returned(self, node: ast.Return) -> ast.expr:
+        """The value of a `return`, shown to have the type that the function says; a view that kept others from writing stops doing so."""
         if node.value is not None:
-            return self.cast(node.value, self.info.returns)
-        return None if self.info.returns in (Type.ANY, Type.NONE) else call("_fell_off")
+            value = self.cast(node.value, self.info.returns)
+        else:
+            value = ast.Constant(value=None) if self.info.returns in (Type.ANY, Type.NONE) else call("_fell_off")
+        return call("_looked", load(READING), value) if self.info.looks else value
 
     def assign(self, target: ast.expr, value: ast.expr) -> list[ast.stmt]:
         """`target = value`."""

@@ -73,6 +73,7 @@ class Runtime:
         self.charge = charge
         self.border = Border(self.schedule, charge)
         own: dict[str, Helper] = {"_emit": self.emit, "_call": self.call, "_try_call": self.try_call, "_schedule": self.schedule_call}
+        own.update({"_look": self.look, "_looked": self.looked})
         return {**found, **own, "_ctx": self.context}  # type: ignore[dict-item]  # the context stands among the helpers
 
     # Running.
@@ -233,6 +234,20 @@ class Runtime:
         if entry.plain:
             return result  # type: ignore[no-any-return]  # the rewriter has checked its type
         return self.border.returned(result)
+
+    def look(self) -> bool:
+        """A view that reaches other contracts begins, called as a function by an export perhaps: none may write. Whether that was so before.
+
+        Nothing has to be undone where it fails: `invoke` puts back what was, and no contract catches a failure below that.
+        """
+        before: bool = self.reading.cell_contents
+        self.reading.cell_contents = True
+        return before
+
+    def looked(self, before: bool, value: Any) -> Any:
+        """Such a view ends with this value."""
+        self.reading.cell_contents = before
+        return value
 
     # Between contracts.
 
