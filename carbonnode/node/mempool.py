@@ -262,6 +262,11 @@ class Mempool:
                 queue.popleft()
                 self._forget(entry, expired=True)
                 continue
+            if entry.size + _BATCH_ENTRY_BYTES > self.parameters.max_block_bytes or entry.gas > self.parameters.max_block_gas:
+                # Blocks became smaller while it waited: no block can hold it any more, and those behind it must not wait for that.
+                queue.popleft()
+                self._forget(entry, expired=True)
+                continue
             if not picker.take(entry):
                 return
             queue.popleft()

@@ -53,6 +53,8 @@ class Network:
         self.members = [Member(self.hub, self.genesis, number, signer, directory / named[number].name) for number, signer in enumerate(signers)]
         self.hub.hosts = {member.name: member for member in self.members}
         self.world.on_exit = self._exited
+        self.stutter = self.world.stutter = (0.0, 0.0, 0.002, 0.02)[seed % 4]
+        """How starved of processors the whole run is."""
         self.quorum = self.genesis.validators.quorum
         self.client = self.world.add("client")
         self.paid: dict[bytes, float] = {}
@@ -225,6 +227,7 @@ class Strikes:
     def _heal(self) -> None:
         net = self.net
         net.world.slow = net.hub.slow = 1.0
+        net.world.stutter = net.stutter
         for pair in list(net.hub.cuts):
             net.hub.mend(*sorted(pair))
         for member in net.members:
@@ -407,14 +410,16 @@ class Strikes:
     def slow_disks(self) -> str:
         self.net.world.slow = self.dice.choice((5.0, 30.0))
         self.net.hub.slow = self.dice.choice((1.0, 10.0))
+        self.net.world.stutter = self.dice.choice((0.0, 0.01, 0.05))
         self.net.world.wait(4.0)
-        return "slow disks"
+        return "slow disks and processors"
 
     def two_kinds(self) -> str:
         """A bad link or a slow machine while one dies."""
         victim = self._victim()
         self._level(victim)
         self.net.world.slow = self.dice.choice((1.0, 10.0))
+        self.net.world.stutter = self.dice.choice((0.0, 0.05))
         self.net.hub.cut(*self._pair(), told=self.dice.random() < 0.3)
         victim.kill()
         self.net.world.wait(self.dice.random() * 4)

@@ -33,6 +33,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._world = world
         self.name = name
         self.paused = False
+        self.busy_until = 0.0
+        """Until then it has no processor."""
         self._free_at: dict[int, float] = {}
         super().__init__(_NoSelector())
         self._clock_resolution = 1e-9
@@ -42,10 +44,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def due(self) -> float | None:
         """When it has something to do; None: never."""
+        earliest = max(self._world.now, self.busy_until)
         if self._ready:  # type: ignore[attr-defined]  # asyncio's own
-            return self._world.now
+            return earliest
         scheduled = self._scheduled  # type: ignore[attr-defined]
-        return max(scheduled[0].when(), self._world.now) if scheduled else None
+        return max(scheduled[0].when(), earliest) if scheduled else None
 
     def turn(self) -> None:
         """Run what is due now."""
@@ -108,6 +111,8 @@ class World:
         """Told of a loop that was ended by `Killed` or another `SystemExit`."""
         self.slow = 1.0
         """How much slower disks and threads are than usual."""
+        self.stutter = 0.0
+        """The chance that a loop gets no processor for a while after a turn."""
 
     def work_s(self) -> float:
         """How long a thread needs for a piece of work: as a rule short."""
@@ -139,6 +144,8 @@ class World:
                 raise AssertionError(f"busy loop at {self.now:.3f} s: {[loop.name for at, loop in due if at <= self.now]}")
             self.now = max(self.now, first)
             loop = self.dice.choice([loop for at, loop in due if at <= self.now])
+            if self.dice.random() < self.stutter:
+                loop.busy_until = self.now + self.dice.choice((0.01, 0.05, 0.3)) * self.dice.random()
             try:
                 loop.turn()
             except SystemExit as error:

@@ -337,3 +337,15 @@ def test_arrival_order_is_kept_over_many_blocks(count: int) -> None:
     for height in range(1, 8):
         proposed.extend(pool.build(height, 0).wire_hashes)
     assert proposed == [tx.wire_hash for tx in txs]
+
+
+def test_what_no_block_can_hold_any_more_holds_nobody_up(make_pool: MakePool, make_tx: MakeTransaction) -> None:
+    """The next epoch's blocks may be smaller, by vote: what was admitted before must not stand at the head of its lane until it expires."""
+    pool = make_pool()
+    greedy, long, plain = make_tx(gas=20_000_000), make_tx(size=60_000), make_tx()
+    for tx in (greedy, long, plain):
+        pool.add(tx)
+    pool.parameters = Parameters(max_block_gas=10_000_000, max_transaction_gas=10_000_000, max_block_bytes=50_000)
+    assert pool.build(1, 1).wire_hashes == (plain.wire_hash,)
+    assert [pool.status(tx.id) for tx in (greedy, long)] == ["expired", "expired"]
+    assert set(pool.take_dropped()) == {greedy.wire_hash, long.wire_hash}
