@@ -8,6 +8,8 @@ SEED ?= 1
 STEPS ?= 2000
 FIRST ?= 0
 COUNT ?= 500
+REPLICAS ?= 4
+WINDOW ?= 32
 SEEDS_ARGS ?=
 MINUTES ?= 5
 PYTEST_ARGS ?=
@@ -17,7 +19,7 @@ STORM_ARGS ?=
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup devnet demo stop status clean test unit functional check types lint arch sim seeds mutations bench bench-vm fuzz gas interop soak wheel lock trace bench-consensus bench-snapshot failover fire storm hunt bombs
+.PHONY: help setup devnet demo stop status clean test unit functional check types lint arch sim seeds losses mutations bench bench-vm fuzz gas interop soak wheel lock trace bench-consensus bench-snapshot failover fire storm hunt bombs
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -69,6 +71,9 @@ sim: setup ## one simulated run of consensus: make sim SEED=7 STEPS=2000
 
 seeds: setup ## many seeds of the simulator: make seeds FIRST=0 COUNT=10000 (ended and started again, it goes on)
 	@$(PY) scripts/sim_seeds.py --first $(FIRST) --count $(COUNT) --jobs $(JOBS) --state build/seeds-$(FIRST)-$(COUNT).json $(SEEDS_ARGS)
+
+losses: setup ## f of many members killed for good in the simulator: make losses COUNT=4000 REPLICAS=4 WINDOW=32
+	@$(PY) scripts/sim_losses.py --first $(FIRST) --count $(COUNT) --replicas $(REPLICAS) --window $(WINDOW)
 
 mutations: setup ## plants a fault for each line of the review list: the simulator must notice every one
 	@$(PY) scripts/mutations.py

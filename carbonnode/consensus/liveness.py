@@ -11,6 +11,8 @@ PATIENCE = "patience"
 PROPOSE = proposing.PROPOSE
 _MAX_STRIKES = 6
 _CADENCE_FACTOR = 3
+_GONE_FACTOR = 4
+"""So many time-outs a block of a full window may take to execute before those who left are missed: one liar may always say that it left."""
 
 
 def deadline_ms(core: Core) -> int | None:
@@ -31,12 +33,19 @@ def deadline_ms(core: Core) -> int | None:
     if core.syncing:
         return None  # we lag: not the primary's doing
     if core.ordered >= core.high:
-        # The window is full of ordered blocks: not the primary's doing either. But a member that went to a later view alone may be the one whose
-        # execution is missing, and only a view change brings it back (found by the simulator): so the longest patience, not an endless one.
-        return core.progress_ms + core.epoch.parameters.max_timeout_ms
+        return core.progress_ms + _full_window_patience_ms(core)
     if _work_waits(core):
         return _waiting_since(core) + timeout
     return core.progress_ms + core.epoch.parameters.idle_block_ms + timeout
+
+
+def _full_window_patience_ms(core: Core) -> int:
+    """How long a window full of ordered blocks may stand: no fault of the primary either, but a member that went to a later view alone may be the one whose
+    execution is missing, and only a view change brings it back (found by the simulator). So not for ever, and not for long where one is known to have gone.
+    """
+    longest = core.epoch.parameters.max_timeout_ms
+    gone = any(vc.view > core.view for vc in core.view_changes.values())
+    return min(_GONE_FACTOR * core.pacing.timeout_ms, longest) if gone else longest
 
 
 def _work_waits(core: Core) -> bool:

@@ -35,6 +35,8 @@ class Speeds:
 
     fsync_ms: int = 6
     execute_ms: int = 4
+    hangs: bool = False
+    """Its executor answers nothing any more."""
     wrong_roots: bool = False
     """Its executor computes other headers than everybody else's: a fault of one build, say."""
 
@@ -199,6 +201,8 @@ class SimNode:
 
     def link_changed(self, other: "SimNode") -> None:
         """Tell the replica that a validator's process came or went."""
+        if self.transfer is not None and not other.up:
+            self.transfer.lost(other.number)
         if self.memory is None:
             return
         index = self.memory.validators.index_of(other.signer.public_key)
@@ -431,6 +435,10 @@ class SimNode:
             self.admit(wire_hash)  # what came with a proposal waits like any other, should the proposal fall
         self.give(ev.BatchResolved(now_ms=self.clock_ms, height=action.height, digest=action.digest, ok=True, full=full))
 
+    def linked(self, peer: "SimNode") -> bool:
+        """Whether there is a connection, be it one that brings nothing across."""
+        return peer.up
+
     def reaches(self, peer: "SimNode") -> bool:
         """Whether both directions of the link are open."""
         blocked = self.world.weather.blocked
@@ -448,7 +456,7 @@ class SimNode:
     def _run_executor(self) -> None:
         memory = self.memory
         assert memory is not None
-        if memory.executing or not memory.queue:
+        if memory.executing or not memory.queue or self.speeds.hangs:
             return
         memory.executing = True
         action = memory.queue[0]

@@ -25,6 +25,8 @@ class Transfer:
         self._node = node
         self._then = then
         self._ended = False
+        self._asked: dict[int, int] = {}
+        """Whom a question went to, by its number, until it is answered or failed."""
         self._machine = SnapshotMachine(node.world.execution.founding, node.disk.incoming, node.world.ring.verify)
         self._numbers = {member.name: number for number, member in node.world.execution.members.items()}
 
@@ -57,17 +59,28 @@ class Transfer:
         peer = node.peers[self._numbers[ask.peer]]
         world.note(f"n{node.number} asks n{peer.number} for {_describe(ask)}")
 
+        def take(data: bytes) -> None:
+            self._asked.pop(ask.number, None)
+            self._advance(lambda: self._machine.answered(ask.number, data))
+
         def answer(data: bytes) -> None:
-            world.cross(peer.number, node.number, lambda: node.later(0, lambda: self._advance(lambda: self._machine.answered(ask.number, data))))
+            world.cross(peer.number, node.number, lambda: node.later(0, lambda: take(data)))
 
-        def fail(*, timed_out: bool) -> None:
-            self._advance(lambda: self._machine.failed(ask.number, timed_out=timed_out))
-
-        if not peer.up:
-            node.later(1, lambda: fail(timed_out=False))
+        self._asked[ask.number] = peer.number
+        if not node.linked(peer):
+            node.later(1, lambda: self._fail(ask.number, timed_out=False))
             return
         world.cross(node.number, peer.number, lambda: peer.later(0, lambda: peer.serve(ask.kind, ask.payload, answer)))
-        node.later(ask.timeout_ms, lambda: fail(timed_out=True))
+        node.later(ask.timeout_ms, lambda: self._fail(ask.number, timed_out=True))
+
+    def _fail(self, number: int, *, timed_out: bool) -> None:
+        self._asked.pop(number, None)
+        self._advance(lambda: self._machine.failed(number, timed_out=timed_out))
+
+    def lost(self, peer: int) -> None:
+        """The link to a node closed: what was asked of it fails at once, as in the node's network."""
+        for number in [number for number, asked in self._asked.items() if asked == peer]:
+            self._fail(number, timed_out=False)
 
     def _end(self, found: Verified | None) -> None:
         node, machine = self._node, self._machine

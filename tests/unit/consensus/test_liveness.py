@@ -87,6 +87,18 @@ def test_a_full_window_is_met_with_the_longest_patience(lab: Lab) -> None:
     assert suspects(replica)
 
 
+def test_a_full_window_whose_missing_voter_may_have_left_stands_for_four_timeouts(lab: Lab) -> None:
+    replica = lab.replica()
+    for height in range(1, lab.parameters.window + 1):
+        replica.order(lab, height, lab.batch(str(height)))
+    patience_ms = 4 * replica.replica.state().timeout_ms
+    replica.receive(lab.view_change(3, 2))
+    replica.wait(patience_ms - 10)
+    assert not suspects(replica)
+    # Its doubt and the one who left are two of four, f + 1: it goes as well.
+    assert {m.view for m in sent(replica.wait(20), msg.ViewChange) if isinstance(m, msg.ViewChange)} == {1}
+
+
 def test_syncs_that_bring_nothing_are_no_progress(lab: Lab) -> None:
     replica = lab.replica()
     digests = [replica.order(lab, height, lab.batch(str(height))) for height in (1, 2)]
