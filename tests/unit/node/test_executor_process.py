@@ -278,7 +278,7 @@ async def test_proofs_of_old_heights_wait_until_blocks_leave_time(tmp_path: Path
 @pytest.mark.asyncio
 @pytest.mark.slow
 async def test_a_flood_of_questions_gets_a_tenth_of_the_time(tmp_path: Path) -> None:
-    """Views, proofs and interfaces asked for without end, while blocks execute without a pause."""
+    """Views, proofs, interfaces and dry runs asked for without end, while blocks execute without a pause."""
     chain = Chain(genesis=genesis(more=(ContractSource("slow", SLOW),)))
     async with running(tmp_path / "state", chain) as client:
         asked = 0
@@ -291,6 +291,8 @@ async def test_a_flood_of_questions_gets_a_tenth_of_the_time(tmp_path: Path) -> 
                         await client.abi("slow")
                     elif number % 4 == 1:
                         await client.prove(storage_key("toy", "balances", ("a1",)))
+                    elif number % 4 == 2:
+                        await client.estimate([Call("toy", "burn_gas")], KEY.public_key)
                     else:
                         await client.query("slow", "spin", (20_000,), SENDER)
                     asked += 1
