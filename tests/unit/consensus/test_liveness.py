@@ -1,9 +1,10 @@
 """Patience, suspicion, retransmission (PBFT.md 35 to 41)."""
 
+from carbonnode.chain.genesis import Parameters
 from carbonnode.consensus import actions as act
 from carbonnode.consensus import events as ev
 from carbonnode.consensus import messages as msg
-from carbonnode.consensus.config import Tuning
+from carbonnode.consensus.config import EpochConfig, Tuning
 from tests.unit.consensus.lab import Driven, Lab, of, sent
 
 
@@ -97,6 +98,18 @@ def test_a_full_window_whose_missing_voter_may_have_left_stands_for_four_timeout
     assert not suspects(replica)
     # Its doubt and the one who left are two of four, f + 1: it goes as well.
     assert {m.view for m in sent(replica.wait(20), msg.ViewChange) if isinstance(m, msg.ViewChange)} == {1}
+
+
+def test_no_full_window_is_met_with_more_than_the_longest_patience(lab: Lab) -> None:
+    parameters = Parameters(window=2, max_timeout_ms=3_000)
+    replica = lab.replica(epoch=EpochConfig(0, 1, lab.validators, parameters))
+    for height in (1, 2):
+        replica.order(lab, height, lab.batch(str(height)))
+    replica.receive(lab.view_change(3, 2))
+    replica.wait(parameters.max_timeout_ms - 10)
+    assert not suspects(replica)
+    replica.wait(20)
+    assert suspects(replica)
 
 
 def test_syncs_that_bring_nothing_are_no_progress(lab: Lab) -> None:
