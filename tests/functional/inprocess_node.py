@@ -17,12 +17,14 @@ from carbonnode.chain.signing import KeySigner
 from carbonnode.errors import CarbonnodeError, DiskFull
 from carbonnode.ledger.executor import BlockExecutor
 from carbonnode.node import executor_protocol as protocol
-from carbonnode.node.config import MempoolSection, NetworkSection, NodeConfig, NodeSection
+from carbonnode.node.config import NodeConfig, NodeSection, StorageSection
 from carbonnode.node.executor_client import ExecutorClient, ExecutorOptions
 from carbonnode.node.executor_process import Service, _public_class
 from carbonnode.node.executor_watch import Watch
 from carbonnode.node.logs import Logger
 from carbonnode.node.metrics import NodeMetrics
+from carbonnode.node.relay import UserRelay
+from carbonnode.node.snapshot_desk import SnapshotDesk
 from carbonnode.node.validator import Stores, Surroundings, ValidatorNode
 from carbonnode.node.workers import make_exception_handler
 from carbonnode.storage.blocks import BlockStore
@@ -313,13 +315,16 @@ class Member:
         self.executor = MemberExecutor(self, executor_crash)
         await self.executor.start()
         role = self.identity.role
-        config = NodeConfig(node=NodeSection(name=self.name, role=role), network=NetworkSection(), mempool=MempoolSection())
+        # Snapshots are asked for, and nobody has one: making them is a matter of files and processes, which are no part of this.
+        config = NodeConfig(node=NodeSection(name=self.name, role=role), storage=StorageSection(snapshot_blocks=0, snapshot_lag=100))
         log = cast(Logger, MemberLog(self))
         around = Surroundings(config, self.genesis, self.signer, MemberClock(self.world, self.clock_off_ms), crash, log, NodeMetrics(), self._fatal)
         self.node = ValidatorNode(around, Stores(self.directory, blocks, self._journal, self.directory / "voted"), self.executor)
         await self.node.open()
         self.port = Port(self.hub, self, self.node.peering)
         self.node.connect(self.port)
+        self._relay = UserRelay(self.node)
+        self._snapshots = SnapshotDesk(self.node, self.executor, self.directory / "state", self.directory / "genesis.json", config.storage)
         self._listening = True
         for name in self.hub.hosts:
             if name != self.name:
@@ -334,6 +339,8 @@ class Member:
         self.log("stops")
         self.loop.call_later(STOP_PATIENCE_S, self._stop_hangs)
         if self.started:
+            await self._snapshots.stop()
+            await self._relay.stop()
             await self.node.stop()
         self._listening = False
         try:
@@ -388,6 +395,6 @@ class Member:
         if executor is not None and not executor._closing:
             executor._marker.close()
             os.close(executor._mark_file)
-        for name in ("_kv", "_journal", "node", "executor", "port"):
-            if name != "port" and hasattr(self, name):
+        for name in ("_kv", "_journal", "_relay", "_snapshots", "node", "executor"):
+            if hasattr(self, name):
                 delattr(self, name)
