@@ -9,7 +9,7 @@ from carbonnode.vm.limits import MAX_CONTAINER
 from carbonnode.vm.operators import Charge, Helper, checked_key, compact, looked_up
 from carbonnode.vm.values import FLAT
 
-_TEXTLESS = FLAT - {str}
+_TEXTLESS, _ORDERED = FLAT - {str}, FLAT - {type(None)}
 LONG_TEXT = 256
 """A text from so many characters on is paid for when it is tested for equality: in memory a character may take four bytes."""
 _EQUAL_SHIFT = 8
@@ -20,17 +20,13 @@ def is_flat(items: Any) -> bool:
     return FLAT.issuperset(map(type, items))
 
 
-def _same_flat(a: Any, b: Any) -> bool:
-    """Whether two tuples are flat and hold the same types in the same places. Raises for tuples that aren't flat."""
+def _common_types(a: Any, b: Any) -> list[type] | None:
+    """The types in two flat tuples, if they are the same in the same places. Raises for tuples that aren't flat."""
     left, right = list(map(type, a)), list(map(type, b))
-    if not (FLAT.issuperset(left) and FLAT.issuperset(right)):
+    same = left == right
+    if not (FLAT.issuperset(left) and (same or FLAT.issuperset(right))):
         raise ContractAbort(codes.TYPE)
-    return left == right
-
-
-def _texts_size(items: Any) -> int:
-    """The characters of the texts in a flat tuple."""
-    return 0 if _TEXTLESS.issuperset(map(type, items)) else sum([len(item) for item in items if type(item) is str])
+    return left if same else None
 
 
 def search_cost(text: str | bytes, pattern: str | bytes) -> int:
@@ -88,9 +84,11 @@ class Comparisons:
         if kind is not tuple:
             raise ContractAbort(codes.TYPE)
         self.charge_tuples(a, b)
-        if not _same_flat(a, b):
+        kinds = _common_types(a, b)
+        if kinds is None:
             return False
-        self.charge(_texts_size(a) >> _EQUAL_SHIFT)
+        if not _TEXTLESS.issuperset(kinds):
+            self.charge(sum([len(item) for item in a if type(item) is str]) >> _EQUAL_SHIFT)
         return bool(a == b)
 
     def ne(self, a: Any, b: Any) -> bool:
@@ -108,10 +106,12 @@ class Comparisons:
                 return
             if kind is tuple:
                 self.charge_tuples(a, b)
-                if _same_flat(a, b) and type(None) not in map(type, a):
-                    for one, other in zip(a, b, strict=True):
-                        if type(one) is str:
-                            self.charge_order(one, other)
+                kinds = _common_types(a, b)
+                if kinds is not None and _ORDERED.issuperset(kinds):
+                    if not _TEXTLESS.issuperset(kinds):
+                        for one, other in zip(a, b, strict=True):
+                            if type(one) is str:
+                                self.charge_order(one, other)
                     return
         raise ContractAbort(codes.TYPE)
 

@@ -135,7 +135,7 @@ class Functions:
         if not found:
             raise ContractAbort(codes.VALUE)
         width = _width(found)
-        self.charge(self.choice + (2 + len(found) * (3 * width - 1)) * self.per_item + (self.tuples if width > 1 else 0))
+        self.charge(self.choice + (2 + len(found) * (3 * width - 1)) * self.per_item + (0 if type(found[0]) is int else self.tuples * min(width, 2)))
         self.charge(_check_ordered(found) >> self.memory_shift)
         return found
 
@@ -160,7 +160,7 @@ class Functions:
         if not items:
             return []
         steps, width = len(items).bit_length(), _width(items)
-        self.charge(self.choice + len(items) * (self.per_sorted + (steps + 3) // 4) * width + (self.tuples if width > 1 else 0))
+        self.charge(self.choice + len(items) * (self.per_sorted + (steps + 3) // 4) * width + (0 if type(items[0]) is int else self.tuples * min(width, 2)))
         self.charge((_check_ordered(items) >> self.memory_shift) * steps)
         return sorted(items)
 

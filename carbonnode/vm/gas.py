@@ -106,7 +106,7 @@ class GasSchedule(msgspec.Struct, frozen=True, gc=False):
     repeat: int = 20
     """`*` of a text or container."""
     compared_tuple: int = 30
-    """Comparing two tuples, beside twice their items; choosing among tuples and sorting them, once."""
+    """Comparing two tuples, beside twice their items; choosing among texts and sorting them, once; among tuples twice."""
     searched_tuple: int = 20
     """Each item of a list in which a tuple is looked for, beside four times the tuple's items."""
     nested: int = 30
