@@ -159,7 +159,9 @@ class ExpressionRewriter:
             found = self.membership(node.left, right)
             return found if isinstance(op, ast.In) else ast.UnaryOp(op=ast.Not(), operand=found)
         kind = self.types.of(node.left)
-        if kind is self.types.of(right) and (kind in _COMPARABLE or (isinstance(op, ast.Eq | ast.NotEq) and self.is_short(node.left, right))):
+        if kind is self.types.of(right) and (
+            kind in _COMPARABLE or (kind is Type.STR and isinstance(op, ast.Eq | ast.NotEq) and self.is_short(node.left, right))
+        ):
             return ast.Compare(left=self.expr(node.left), ops=[op], comparators=[self.expr(right)])
         return call(_HELPERS[type(op)], self.expr(node.left), self.expr(right))
 
