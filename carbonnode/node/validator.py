@@ -311,6 +311,7 @@ class ValidatorNode:
             disk_full=self.persister.disk_full,
             journal_s=round(self.journal.pending_s, 1),
             linked=sorted(self._followers),
+            unheard=self.standstill.unheard(driver.others, driver.now),
         )
 
     def _hand_over(self, peer: str, transactions: list[Transaction]) -> None:
@@ -350,6 +351,7 @@ class ValidatorNode:
         if peer.role not in VALIDATOR_ROLES:
             self.blame(peer.name, MALFORMED_POINTS, "a user node takes no part in consensus")
             return
+        self.standstill.heard(peer.name, self.driver.now)
         self.intake.take(peer.name, frames)
 
     def _persisted(self, token: int) -> None:

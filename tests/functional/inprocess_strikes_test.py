@@ -58,6 +58,11 @@ def test_a_quorum_with_one_ear_deaf_stands_still_and_says_so(net: Network) -> No
         net.grow(40)
     for member in (super_2, coordination_1, coordination_2):
         assert any("no new block" in line for line in member.lines), member.name
+    # Whoever is linked and yet not heard is named where it isn't heard, and only there.
+    told = {member.name: [line for line in member.lines if "no new block" in line][-1].partition("unheard=")[2] for member in (super_2, coordination_1)}
+    assert "coordination-2" in told["coordination-1"]
+    assert "super-2" not in told["coordination-1"]
+    assert "coordination-2" not in told["super-2"]
     link.deaf.clear()
     net.grow()
     net.all_well()

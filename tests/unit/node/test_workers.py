@@ -76,3 +76,10 @@ def test_a_network_that_stands_still_is_told_of_less_and_less_often() -> None:
     assert watch.standing_ms == 0
     assert not watch.look(120_000 + idle_ms + FIRST_MS - 1, 8, idle_ms)
     assert watch.look(120_000 + idle_ms + FIRST_MS, 8, idle_ms)
+
+
+def test_a_validator_that_isnt_heard_is_named_with_for_how_long() -> None:
+    watch = Standstill(0)
+    watch.heard("super-2", 9_000)
+    assert watch.unheard(("super-2", "coordination-1"), 14_000) == {"coordination-1": 14}
+    assert watch.unheard(("super-2", "coordination-1"), 15_000) == {"coordination-1": 15, "super-2": 6}
