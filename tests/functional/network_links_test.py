@@ -219,6 +219,17 @@ async def test_reported_faults_add_up_to_a_ban(town: Town) -> None:
     await on_b.until(lambda: b.is_connected("a"))
 
 
+async def test_who_is_banned_is_told_so_and_pardoned(town: Town) -> None:
+    """Or its operator would see a link that closed, and nothing else for a minute."""
+    a, on_a, _, on_b = await town.pair(limits=Limits(first_ban_ms=60_000))
+    a.report("b", 100, "forged votes")
+    await on_b.until(lambda: "banned" in on_b.codes(inbound=False))
+    a.unblock("b")
+    ups = on_a.ups
+    await on_a.until(lambda: on_a.ups > ups)
+    await on_b.until(lambda: "a" in on_b.up)
+
+
 async def test_a_busy_port_is_named(town: Town) -> None:
     a, _ = await town.start(Member(town, "a"))
     assert a.address is not None
