@@ -135,14 +135,14 @@ class Dialer:
         self._board.counters.dials += 1
         conn: SwarmConn | None = None
         try:
-            self._board.dialling.add(peer.transport_key)
+            self._board.dialling[peer.transport_key] = self._board.now_ms()
             try:
                 link: Link | None = None
                 with trio.move_on_after(self._board.config.dial_timeout_ms / 1000):
                     conn = await self._connect(peer)
                     link = await self._prove(conn, peer)
             finally:
-                self._board.dialling.discard(peer.transport_key)
+                self._board.dialling.pop(peer.transport_key, None)
             if link is None:
                 raise DialFailed("timeout")
             await link.run()

@@ -51,8 +51,8 @@ class Switchboard:
         self.counters = counters
         self.standings = Standings(config.limits.ban_score, config.limits.first_ban_ms, config.limits.ban_ms)
         self.peers: tuple[PeerAddress, ...] = config.peers
-        self.dialling: set[bytes] = set()
-        """Transport keys of peers that a dial of ours is on its way to."""
+        self.dialling: dict[bytes, int] = {}
+        """Transport keys of peers that a dial of ours is on its way to, and since when (ms)."""
         self.on_table_change: list[Callable[[], None]] = []
         """Called after a link came or went, and after the configured peers changed."""
         self._signer = signer
@@ -159,7 +159,7 @@ class Switchboard:
         if self.standings.is_banned(key, self.now_ms()):
             raise PeerViolation("this peer is banned for a while after misbehaving", code=RefusalCode.BANNED)
         old = self._links.get(key)
-        if not handle.outbound and key in self.dialling and self._signer.public_key < key:
+        if not handle.outbound and self._is_dialling(key) and self._signer.public_key < key:
             # Refused before either side has sent on it: frames on a link that loses later would be lost with it.
             raise PeerViolation("this node is dialling the same way at this moment, and its key is the lower one", code=RefusalCode.DUPLICATE)
         if old is not None and not self._takes_over(link, old):
@@ -180,6 +180,11 @@ class Switchboard:
             self._tell(self.reception.link_up, handle, None)
             old.close(CloseReason.RESTARTED)
         self._table_changed()
+
+    def _is_dialling(self, key: bytes) -> bool:
+        """Whether a dial of ours may still come to an end: one that hangs beyond its time-out keeps nobody out."""
+        since = self.dialling.get(key)
+        return since is not None and self.now_ms() - since < self.config.dial_timeout_ms
 
     def _takes_over(self, new: LiveLink, old: LiveLink) -> bool:
         if new.instance != old.instance or new.handle.outbound == old.handle.outbound:
