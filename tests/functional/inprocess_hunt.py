@@ -60,6 +60,7 @@ class Network:
         self.paid: dict[bytes, float] = {}
         self.paying = True
         self._nonce = 0
+        self.patience_s = STALL_S
         self.slowest: list[tuple[float, str]] = []
         self.strikes = 0
         self.client.call_later(1.0, self._pay)
@@ -107,9 +108,11 @@ class Network:
         """The greatest certified height."""
         return max((member.height for member in self.members), default=-1)
 
-    def wait(self, what: str, condition: Callable[[], bool], timeout_s: float = STALL_S) -> float:
+    def wait(self, what: str, condition: Callable[[], bool], timeout_s: float | None = None) -> float:
         """Let time pass until the condition holds; how long it took. Raises `Standstill`."""
         began = self.world.now
+        if timeout_s is None:
+            timeout_s = STALL_S if what.endswith(BY_DESIGN) else self.patience_s
         if not self.world.run(lambda: condition() or any(member.findings for member in self.members), timeout_s):
             raise Standstill(f"waited {timeout_s} s for {what}")
         self.check()
@@ -430,9 +433,12 @@ class Strikes:
         return f"{victim.name} is killed on bad links"
 
 
-def hunt(directory: Path, seed: int, strikes: int, validators: int, show: int = 0) -> tuple[list[tuple[float, str]], str]:
-    """So many strikes at a new network; the slowest recoveries, and what went wrong ("" if nothing)."""
+def hunt(
+    directory: Path, seed: int, strikes: int, validators: int, show: int = 0, patience_s: float = STALL_S
+) -> tuple[list[tuple[float, str]], str]:
+    """So many strikes at a new network; the slowest recoveries, and what went wrong ("" if nothing). Longer than `patience_s` is wrong."""
     net = Network(directory, seed, validators)
+    net.patience_s = patience_s
     struck = Strikes(net)
     fault = ""
     try:
