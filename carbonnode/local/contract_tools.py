@@ -146,8 +146,11 @@ def _sender(text: str) -> bytes:
     try:
         raw = bytes.fromhex(text)
     except ValueError:
-        return key_of(text)
-    return raw if len(raw) == 32 else key_of(text)
+        raw = b""
+    try:
+        return raw if len(raw) == 32 else key_of(text)
+    except UnicodeEncodeError:
+        raise ConfigError("--sender isn't text in UTF-8: give a name, or a key as 64 hexadecimal digits") from None
 
 
 def _from(outcome: Outcome, started: float, changes: list[dict[str, Any]]) -> dict[str, Any]:

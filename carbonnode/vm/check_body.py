@@ -335,7 +335,8 @@ class BodyChecker:
             if node.attr not in CONTEXT:
                 self.refuse(node, "context", f"ctx has no {node.attr!r}: sender, caller, self, time, height, chain")
             return
-        self.refuse(node, "attribute", f"`.{node.attr}` may only be called: the methods are {', '.join(METHODS)}")
+        how = "may only be called" if node.attr in METHODS else "isn't in the dialect, and methods may only be called"
+        self.refuse(node, "attribute", f"`.{node.attr}` {how}: they are {', '.join(METHODS)}")
 
     # Calls.
 
@@ -504,6 +505,11 @@ _HINTS = {
     "all": ": write a loop",
     "zip": ": loop over range(len(a))",
     "divmod": ": write a // b and a % b",
+    "bytes": ': write b"...", or text.encode()',
+    "float": ": count in the smallest unit, with integers",
+    "type": ": types are checked on entry; compare with `is None` where a value may be missing",
+    "map": ": write [f(x) for x in xs]",
+    "filter": ": write [x for x in xs if x > 0]",
     "isinstance": ": types are checked on entry; compare with `is None` where a value may be missing",
 }
 

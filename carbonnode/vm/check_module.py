@@ -113,7 +113,7 @@ class ModuleChecker:
     def decorator(self, node: ast.FunctionDef) -> Wanted:
         """What the function is for."""
         if getattr(node, "type_params", []):
-            self.report.refuse(node, "parameters", "a function has no type parameters here")
+            self.report.refuse(node, "parameters", "a function has no type parameters here: leave the brackets out")
         found = Wanted.INTERNAL
         for index, decorator in enumerate(node.decorator_list):
             if not isinstance(decorator, ast.Name) or decorator.id not in DECORATORS:

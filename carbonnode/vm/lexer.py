@@ -206,7 +206,7 @@ class _Scanner:
             rule, remedy = BANNED_WORDS[word]
             self.error(place, rule, remedy)
         elif self.previous == "type" and self.before_previous in ("", ":") and not self.closers:
-            self.error(place, "statement", "a `type` statement isn't in the dialect")
+            self.error(place, "statement", "a `type` statement isn't in the dialect: annotations are bare names, int, str, bytes, bool, tuple, list, dict")
         if word in ("if", "else") and self.previous != "":
             self.deepen(self.conditionals, place)
         elif word in ("and", "or"):
@@ -249,7 +249,7 @@ class _Scanner:
     def open(self, word: str, place: int) -> None:
         """An opening bracket; behind an operand it is a call or a subscript, one more link of a chain."""
         if word == "[" and self.before_previous == "def":
-            self.error(place, "parameters", "a function has no type parameters here")
+            self.error(place, "parameters", "a function has no type parameters here: leave the brackets out")
         if self.previous and self.previous not in STATEMENT_WORDS and (self.previous[-1].isalnum() or self.previous[-1] in "_)]}"):
             self.deepen(self.chains, place)
         self.closers.append(_OPENERS[word])

@@ -131,6 +131,8 @@ def test_inputs_are_named(counter: Path) -> None:
         tools.check(counter.parent / "absent.py")
     with pytest.raises(ConfigError, match="--args"):
         tools.run([counter], "add", args=[1.5], init_args=[0])
+    with pytest.raises(ConfigError, match="--sender"):
+        tools.run([counter], "add", args=[1], init_args=[0], sender="\udcff")
     with pytest.raises(ConfigError, match="at least one contract file"):
         tools.run([], "add")
 
