@@ -55,6 +55,7 @@ class Network:
         self.world.on_exit = self._exited
         self.stutter = self.world.stutter = (0.0, 0.0, 0.002, 0.02)[seed % 4]
         """How starved of processors the whole run is."""
+        self.hub.bulk_loss = (0.0, 0.3, 0.05)[seed % 3]
         self.quorum = self.genesis.validators.quorum
         self.client = self.world.add("client")
         self.paid: dict[bytes, float] = {}

@@ -108,6 +108,8 @@ class Port:
         link = self.links.get(peer_name)
         if link is None or self.dead:
             return False
+        if channel is Channel.BULK and self.hub.world.dice.random() < self.hub.bulk_loss:
+            return True  # its queue was full
         link.carry(self, int(channel), lambda port: port.frame(self.host.identity, channel, frame))
         return True
 
@@ -245,6 +247,8 @@ class Hub:
         self.all: list[Link] = []
         self.blamed: list[str] = []
         self.slow = 1.0
+        self.bulk_loss = 0.0
+        """The chance that a frame of transactions never arrives."""
 
     def latency_s(self) -> float:
         dice = self.world.dice
