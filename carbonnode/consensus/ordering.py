@@ -166,11 +166,16 @@ def _advance_slot(core: Core, slot: Slot, digest: bytes) -> None:
 
 
 def _time_ok(core: Core, slot: Slot, digest: bytes, batch: Batch) -> bool:
-    """The proposed time is near the local clock, or others settled the question: a NEW-VIEW named the digest, or f + 1 prepared it."""
+    """The proposed time is near the local clock, or others settled the question: a NEW-VIEW named the digest, or f + 1 prepared or committed it.
+
+    Who was away finds times long past. Of those who prepared, f may be gone by then, so their votes alone may fall short for ever while the others order on.
+    """
     if core.named.get(slot.height) == digest or core.is_primary:
         return True
     local = slot.received_ms + core.wall_offset
-    return abs(batch.time_ms - local) <= core.epoch.parameters.time_skew_ms or slot.prepares.count(digest) >= core.one_honest
+    if abs(batch.time_ms - local) <= core.epoch.parameters.time_skew_ms or slot.prepares.count(digest) >= core.one_honest:
+        return True
+    return slot.commits.count(digest) >= core.one_honest  # one of them is honest, and holds PREPAREs of a quorum; who ordered it left so many behind
 
 
 def persist_batch(core: Core, slot: Slot, held: HeldBatch, digest: bytes) -> None:

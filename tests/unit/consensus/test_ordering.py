@@ -186,6 +186,17 @@ def test_f_plus_1_prepares_settle_the_question_of_time(lab: Lab) -> None:
     assert sent(replica.receive(lab.prepare(3, 1, batch.digest)), msg.Prepare)
 
 
+def test_f_plus_1_commits_settle_it_as_well_since_those_who_prepared_may_be_gone(lab: Lab) -> None:
+    replica = lab.replica()
+    batch = lab.batch("a", time_ms=WALL - 60_000)
+    said = (lab.pre_prepare(1, batch), lab.prepare(2, 1, batch.digest), lab.commit(0, 1, batch.digest))
+    assert not sent(replica.receive(*said), msg.Prepare)
+    out = replica.receive(lab.commit(2, 1, batch.digest))
+    assert sent(out, msg.Prepare)
+    assert sent(out, msg.Commit)
+    assert replica.replica.state().ordered == 1
+
+
 def test_messages_of_later_views_are_kept_within_bounds(lab: Lab) -> None:
     replica = lab.replica()
     for view in range(1, 500):
