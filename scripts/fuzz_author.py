@@ -59,6 +59,8 @@ _FORMS: Final[dict[str, tuple[str, ...]]] = {
         "int({str})",
         "int({bool})",
         "muldiv({int}, {int}, {int}, 'half_up')",
+        "muldiv({int}, {int}, {int}, loose({any}))",
+        "peek({int})",
         "m.get({int}, {int})",
         "m[{int}]",
         "v.get()",
@@ -120,6 +122,8 @@ _FORMS: Final[dict[str, tuple[str, ...]]] = {
     "bool": (
         "({int} < {int})",
         "({int} == {int})",
+        "({str} == {str})",
+        "({str} != 'text')",
         "({str} >= {str})",
         "({tuple} == {tuple})",
         "({bytes} != {bytes})",
@@ -460,6 +464,7 @@ class Author:
             "@export\ndef back(a: int) -> int:\n    v.set(a)\n    return call('a', 'number', a)\n\n"
             "@export\ndef spin() -> int:\n    m[9] = 9\n    while True:\n        v.set(v.get() + 1)\n\n"
         )
+        parts.append("@view\ndef peek(a: int) -> int:\n    if a > 5:\n        return call(ctx.self, 'number', a)\n    return a\n\n")
         parts.append("@view\ndef look(a: int, s: str, t2: tuple) -> list:\n    l1 = [a, s]\n    for x1 in t2:\n        l1.append(x1)\n    return l1\n")
         text = "".join(parts)
         if hostile:

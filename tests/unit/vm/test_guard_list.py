@@ -1,5 +1,7 @@
 """Line by line: every built-in, method and storage operation refuses the types it can't take, and pays for the size of what it works on."""
 
+import time
+
 import pytest
 
 from carbonnode.chain.transaction import Call
@@ -140,6 +142,39 @@ def test_a_wrong_type_of_a_code_or_name_is_refused(name: str) -> None:
     for kind in set(PROBES) - {"str"}:
         found = run(form.format(f"loose({PROBES[kind]})")).code
         assert found == code, (name, kind, found)
+
+
+BOMB = """def bomb(kind):
+    t = (1, 2)
+    l = [1, 2]
+    for i in range(24):
+        t = (t, t)
+        l = [l, l]
+    return t if kind else l
+"""
+FORMS = [form for form, _, _ in TYPES.values()] + [form for form, _ in CODES.values()]
+SIGNS = ("+", "-", "*", "//", "%", "**", "<<", ">>", "&", "|", "^", "==", "!=", "<", "<=", ">", ">=", "in", "and", "or")
+FORMS += [f"x = {{}} {sign} {{}}" for sign in SIGNS]
+FORMS += [f"x = {sign}{{}}" for sign in ("-", "+", "~", "not ")]
+FORMS += ["x = {} if {} else {}", "x, y = {}", "x = {}\n    x += {}", "x = {}[:{}]", "x = {} is None", "while {}:\n        break", "x = ({},) == ({},)"]
+FORMS += ["x = sorted([{}, {}])", "x = {} in [{}, 1]", "x = ({}, 1) in [({}, 1)]", "x = max(({}, 1), ({}, 1))", "x = [{}] * 2", "return {}", "x = str({})"]
+FORMS += ["fixed_exp({}, {}, {}, {})", "x = call(ctx.self, 'ping', {})", "x = try_call({}, {}, {})", "w.set({})", "w.set(({}, 1))"]
+FORMS += ["schedule(0, 'ping', ({},))"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_walks_through_a_value_that_shares_itself(form: str) -> None:
+    """Sixteen million tuples to hash, compare or show, though there are 24 in memory: wherever such a value is put, what happens takes no time."""
+    top = f"w = Var(tuple)\n{BOMB}{TOP}"
+    for place in range(form.count("{}")):
+        for bomb in ("bomb(True)", "bomb(False)"):
+            for other in ("loose(1)", "loose('ab')", bomb):
+                body = form.format(*[bomb if number == place else other for number in range(form.count("{}"))])
+                contract = compile_contract("a", f"{top}@export\ndef go() -> int:\n    {body}\n    return 1\n".encode())
+                env = Environment(time_ms=1, height=1, chain_id=b"", resolve={"a": contract}.get)
+                started = time.process_time()
+                Machine(SCHEDULES[max(SCHEDULES)]).execute(MemoryState(), env, bytes(32), (Call("a", "go", ()),), 1_000_000)
+                assert time.process_time() - started < 1, (body, place)
 
 
 # What it works on (its size is `size`), the operation, and the least that 4,000 more must cost.
