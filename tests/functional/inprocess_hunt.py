@@ -25,6 +25,23 @@ BY_DESIGN = "(by design)"
 """Ends what is waited for where it may take long."""
 PAY_EVERY_S = 0.1
 VALID_BLOCKS = 900
+RULES = '''"""Rules that obey anyone: what they decide begins an epoch."""
+
+decided = Map(int, tuple)
+submitted = Map(int, tuple)
+count = Var(int)
+
+
+@export
+def decide(key: str, value: int) -> None:
+    n = count.get(0)
+    decided[n] = (0, "chain", "", key, value, "")
+    count.set(n + 1)
+'''
+EPOCHS = Parameters(window=8, epoch_blocks=20)
+EPOCHS_BY = 100
+DECIDE_CHANCE = 0.03
+DECISIONS = (("block_interval_ms", 150), ("block_interval_ms", 200), ("idle_block_ms", 1_500), ("base_timeout_ms", 900), ("max_block_transactions", 30))
 EXECUTOR_POINTS = tuple(point for point in POINTS if point.startswith(("execute.", "finalise.", "flush.")))
 
 
@@ -46,9 +63,12 @@ class Network:
             role = ROLES[number]
             counts[role] = counts.get(role, 0) + 1
             named.append(Validator(f"{role}-{counts[role]}", role, signer.public_key, bytes([number + 101]) * 32))
+        self.governed = parameters is None and seed % 2 == 1
+        """Whether parameters change all the time, so that epochs do."""
+        contracts = (ContractSource("notes", CONTRACT), *((ContractSource("rules", RULES),) if self.governed else ()))
         self.genesis = Genesis(
-            network="hunt", time_ms=1_000_000, validators=tuple(named), ca_roots=("none",), contracts=(ContractSource("notes", CONTRACT),),
-            parameters=parameters,
+            network="hunt", time_ms=1_000_000, validators=tuple(named), ca_roots=("none",), contracts=contracts,
+            parameters=EPOCHS if self.governed else parameters,
         )
         self.members = [Member(self.hub, self.genesis, number, signer, directory / named[number].name) for number, signer in enumerate(signers)]
         self.hub.hosts = {member.name: member for member in self.members}
@@ -90,10 +110,10 @@ class Network:
         for _ in range(self.dice.choice((1, 1, 2, 5))):
             self._nonce += 1
             signer = KeySigner(b"payer".ljust(32, b"\0"))
-            body = Body(
-                self.genesis.chain_id, signer.public_key, self._nonce.to_bytes(16, "big"), max(member.height, 0) + VALID_BLOCKS, 100_000,
-                (Call("notes", "note", ("", f"payment {self._nonce}")),),
-            )
+            call = Call("notes", "note", ("", f"payment {self._nonce}"))
+            if self.governed and self.dice.random() < DECIDE_CHANCE:
+                call = Call("rules", "decide", self.dice.choice(DECISIONS))
+            body = Body(self.genesis.chain_id, signer.public_key, self._nonce.to_bytes(16, "big"), max(member.height, 0) + VALID_BLOCKS, 200_000, (call,))
             tx = Transaction.sign(body, signer)
             self.paid[tx.id] = self.world.now
             member.loop.call_soon(_submit, member, tx.raw)
@@ -157,6 +177,8 @@ class Network:
         self.wait("the last payments", lambda: not any(member.node.pool.find(tx) is not None for member in known for tx in self.paid))
         least = min(member.height for member in known)
         assert len({member.node.stores.blocks.header_hash(least) for member in known}) == 1
+        if self.governed and least > EPOCHS_BY:
+            assert all(member.node.tip_epoch.epoch > 0 for member in known), "no epoch began: the runs with epochs show nothing"
 
     def lines(self, last: int) -> str:
         """What the nodes said, in the order of time."""
@@ -171,7 +193,8 @@ class Network:
                 continue
             state, node = member.node.replica.state(), member.node
             told.append(
-                f"{member.name}: stored {member.height}, stable {state.stable}, ordered {state.ordered}, view {state.view} active {state.active}, "
+                f"{member.name}: epoch {state.epoch}, stored {member.height}, stable {state.stable}, ordered {state.ordered}, "
+                f"view {state.view} active {state.active}, "
                 f"suspicion {state.suspicion}, syncing {state.syncing} ({node.syncer.active}), abstaining {state.abstaining}, diverged {state.diverged}, "
                 f"waiting {state.waiting_requests}, pool {len(node.pool)} free {node.pool.waiting}, pipeline {node.pipeline.state}, "
                 f"resolving {list(node.resolver._tasks)}, verifying {node.admission.waiting}, links {sorted(member.port.links)}, "
