@@ -16,14 +16,14 @@ from carbonnode.vm.state import ABSENT, StateAccess
 
 AUDIENCE_FIELD = "to"
 NOBODY = "!"
-"""The audience of an event whose `to` isn't a text: nobody's, since no entity id is "!". Better unread than public."""
+"""The audience of an event whose `to` is no text, or an empty one: nobody's, since no entity id is "!". Better unread than public."""
 
 
 def audience(emitted: EmittedEvent) -> str:
     """Who an event is for."""
     for name, value in emitted.fields:
         if name == AUDIENCE_FIELD:
-            return value if type(value) is str else NOBODY
+            return value if type(value) is str and value else NOBODY
     return PUBLIC
 
 

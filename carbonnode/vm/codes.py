@@ -5,8 +5,8 @@ A receipt holds a code and never a text: texts differ between hosts and versions
 
 from typing import Final
 
-PREFIX: Final = "vm."
-"""Contracts may not abort with a code that starts with this."""
+PREFIXES: Final = ("vm.", "chain.")
+"""Contracts may not abort with a code that starts so: it is the VM's, or the ledger's."""
 
 TYPE: Final = "vm.type"
 OVERFLOW: Final = "vm.overflow"
@@ -41,7 +41,7 @@ MEANING: Final[dict[str, str]] = {
     VIEW_WRITE: "a view tried to write, emit or schedule",
     REENTRANT: "a contract that waits for this call was called again",
     CALL_DEPTH: "contracts call one another too deep",
-    BAD_CODE: "an abort code isn't 1 to 64 printable ASCII characters, or starts with 'vm.'",
+    BAD_CODE: "an abort code isn't 1 to 64 printable ASCII characters, or starts with 'vm.' or 'chain.'",
     OUT_OF_GAS: "the gas limit was used up",
     REFUSED: "the contract's source is refused by the checker",
 }

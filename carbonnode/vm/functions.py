@@ -23,7 +23,7 @@ _MAX_DIGITS = 79
 
 def abort(code: Any) -> None:
     """End the call with a code of the contract's own."""
-    if type(code) is str and 1 <= len(code) <= MAX_CODE_LENGTH and code.isascii() and code.isprintable() and not code.startswith(codes.PREFIX):
+    if type(code) is str and 1 <= len(code) <= MAX_CODE_LENGTH and code.isascii() and code.isprintable() and not code.startswith(codes.PREFIXES):
         raise ContractAbort(code)
     raise ContractAbort(codes.BAD_CODE)
 
