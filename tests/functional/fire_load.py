@@ -42,6 +42,8 @@ class Payer:
     sent: dict[bytes, Transaction] = field(default_factory=dict)
     final: set[bytes] = field(default_factory=set)
     refused: list[str] = field(default_factory=list)
+    fault: str = ""
+    """What ended the thread before its time."""
 
     def __post_init__(self) -> None:
         self._rng = random.Random(self.seed)
@@ -57,6 +59,13 @@ class Payer:
         self._thread.join(30)
 
     def _pay(self) -> None:
+        try:
+            self._go_on_paying()
+        except BaseException as error:
+            self.fault = repr(error)  # a network without payments is another test: whoever waits for them hears of it
+            raise
+
+    def _go_on_paying(self) -> None:
         while not self._stop.wait(PAUSE_S):
             running = [node for node in self.net.validators if node.process is not None and node.name not in self.net.suspects]
             if not running:
@@ -83,6 +92,7 @@ class Payer:
 
     def settle(self, timeout_s: float = 60.0) -> int:
         """Everything sent so far becomes final (or expired) on all running validators, and the sums are right; how many payments that were."""
+        assert not self.fault, f"the payments ended: {self.fault}"
         with self._lock:
             owed = [tx for tx in self.sent.values() if tx.id not in self.final]
         nodes = [node for node in self.net.validators if node.process is not None and node.name not in self.net.suspects]
