@@ -244,7 +244,7 @@ class Subscripts:
             if type(checked_key(key)) is int:
                 self.charge(len(where) >> self.probe_shift)
             del where[key]
-            compact(where, self.charge)
+            compact(where, self.charge, self.probe_shift)
         else:
             raise ContractAbort(codes.TYPE)
 

@@ -73,7 +73,7 @@ class ContainerMethods:
             size = len(where)
             found = where.pop(*args)
             if len(where) < size:
-                compact(where, self.charge)
+                compact(where, self.charge, self.probe_shift)
             return found
         _only(where, list)
         if len(args) > 1:

@@ -56,12 +56,17 @@ def looked_up(key: Any) -> Any:
     return key
 
 
-def compact(where: dict[Any, Any], charge: Charge) -> None:
-    """Rebuild a dict whenever deleting has halved it: places of deleted keys are still looked through, by a loop over the dict and by a lookup."""
+def compact(where: dict[Any, Any], charge: Charge, probe_shift: int) -> None:
+    """Rebuild a dict whenever deleting has halved it: places of deleted keys are still looked through, by a loop over the dict and by a lookup.
+
+    Where integers are among the keys, each is looked for again among those before it, and may be chosen so that this takes long.
+    """
     size = len(where)
     if size & (size - 1):
         return
     charge(_REBUILT * size)
+    if int in set(map(type, where)):
+        charge(size * size >> probe_shift + 1)
     kept = where.copy()
     where.clear()
     where.update(kept)

@@ -225,6 +225,7 @@ SIZED = {
     "the front popped": (LIST, "x = l.pop(0)", 62),
     "the front deleted": (LIST, "del l[0]", 62),
     "a dict rebuilt": ("d = {}\n    for i in range(1 + (size - 8) * 2048 // 4000):\n        d[str(i)] = i", 'del d["0"]', 8000),
+    "a dict of integers rebuilt": ("d = {}\n    for i in range(1 + (size - 8) * 2048 // 4000):\n        d[i] = i", "del d[0]", 500_000),
     "a tuple passed": ("t = (1,) * size", 'x = call(ctx.self, "take", t)', 4000),
     "a tuple stored": ("t = (1,) * size", "w.set(t)", 4000 * 6),
     "a tuple read": ("t = (1,) * size\n    w.set(t)", "x = w.get()", 4000 * 24),
