@@ -121,6 +121,8 @@ class Core:
         parameters = epoch.parameters
         self.pacing = Pacing(parameters.base_timeout_ms, parameters.max_timeout_ms)
         self.progress_ms = 0
+        self.uncertified_ms = 0
+        """Since when ordered blocks wait for the next certificate; in this view."""
         self.view_entered_ms = 0
         self.proposal_seen_ms = 0
         self.unreachable: dict[int, int] = {}

@@ -43,7 +43,7 @@ def enter(core: Core, config: EpochConfig) -> None:
     core.next_height = core.stable + 1
     core.work = True
     core.pacing = Pacing(config.parameters.base_timeout_ms, config.parameters.max_timeout_ms)
-    core.view_entered_ms = core.now
+    core.view_entered_ms = core.uncertified_ms = core.now
     core.progress()
     core.requests.new_view(core.now, core.one_honest)
     core.emit(EpochEntered(config, core.index))

@@ -154,6 +154,7 @@ def _become_stable(core: Core, height: int, certificate: Certificate) -> None:
     core.stable_hash = certificate.header_hash
     core.stable_certificate = certificate
     core.recent.append(certificate)
+    core.uncertified_ms = core.now
     core.progress()
     collect_garbage(core)
     if core.diverged and height % core.epoch.parameters.epoch_blocks == 0:
@@ -246,6 +247,7 @@ def on_synced(core: Core, event: Synced) -> None:
         # running out, in a view that only a view change can help (found by the simulator: 3334, 3639).
         core.sync_pause_until = core.now + core.tuning.status_ms
     else:
+        core.uncertified_ms = core.now
         core.progress()
     core.finalised = max(core.finalised, event.height)
     if event.height >= core.stable:

@@ -12,7 +12,7 @@ PROPOSE = proposing.PROPOSE
 _MAX_STRIKES = 6
 _CADENCE_FACTOR = 3
 _GONE_FACTOR = 4
-"""So many time-outs a block of a full window may take to execute before those who left are missed: one liar may always say that it left."""
+"""So many time-outs a block may take to execute before those who left or doubt are missed: one liar may always say that it does."""
 
 
 def deadline_ms(core: Core) -> int | None:
@@ -32,20 +32,22 @@ def deadline_ms(core: Core) -> int | None:
         return max(primary_lost, core.view_entered_ms) + core.tuning.unreachable_ms
     if core.syncing:
         return None  # we lag: not the primary's doing
+    certified = core.uncertified_ms + _certificate_patience_ms(core)
     if core.ordered >= core.high:
-        return core.progress_ms + _full_window_patience_ms(core)
-    if _work_waits(core):
-        return _waiting_since(core) + timeout
-    return core.progress_ms + core.epoch.parameters.idle_block_ms + timeout
+        return certified
+    due = (_waiting_since(core) if _work_waits(core) else core.progress_ms + core.epoch.parameters.idle_block_ms) + timeout
+    return min(due, certified) if core.ordered > core.stable else due
 
 
-def _full_window_patience_ms(core: Core) -> int:
-    """How long a window full of ordered blocks may stand: no fault of the primary either, but a member that went to a later view alone may be the one whose
-    execution is missing, and only a view change brings it back (found by the simulator). So not for ever, and not for long where one is known to have gone.
+def _certificate_patience_ms(core: Core) -> int:
+    """How long ordered blocks may stand without a certificate, be the window full of them or not.
+
+    That is no fault of the primary: executors are slow. But a member that went to a later view alone, or can't order what the others did, may be the one
+    whose vote is missing, and only a view change brings it back (found by the simulator). So not for ever, and not for long where one doubts or has gone.
     """
     longest = core.epoch.parameters.max_timeout_ms
-    gone = any(vc.view > core.view for vc in core.view_changes.values())
-    return min(_GONE_FACTOR * core.pacing.timeout_ms, longest) if gone else longest
+    alone = any(vc.view > core.view for vc in core.view_changes.values()) or any(signer != core.index for signer in core.suspects)
+    return min(_GONE_FACTOR * core.pacing.timeout_ms, longest) if alone else longest
 
 
 def _work_waits(core: Core) -> bool:

@@ -243,6 +243,8 @@ def _execute_in_order(core: Core) -> bool:
         )
         if core.ordered > core.most_ordered:
             core.most_ordered = core.ordered
+            if core.ordered == core.stable + 1:
+                core.uncertified_ms = core.now
             if slot.received_ms:
                 core.pacing.committed(core.now - slot.received_ms)
             core.progress()

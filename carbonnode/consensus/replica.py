@@ -182,7 +182,7 @@ class Replica:
 
 def _start(core: Core, event: Start) -> None:
     core.wall_offset = event.wall_ms - core.now
-    core.progress_ms = core.view_entered_ms = core.status_sent_ms = core.now
+    core.progress_ms = core.uncertified_ms = core.view_entered_ms = core.status_sent_ms = core.now
     core.requests.new_view(core.now, core.one_honest)
     core.work = True
     core.emit(EpochEntered(core.epoch, core.index))

@@ -200,7 +200,7 @@ def enter(core: Core, message: NewView, result: Outcome) -> None:
     core.suspicion = None
     core.quorum_left_ms = None
     core.awaiting_batch = None
-    core.view_entered_ms = core.now
+    core.view_entered_ms = core.uncertified_ms = core.now
     core.progress()
     core.requests.new_view(core.now, core.one_honest)
     core.out.persist(core.stable + 2 * core.window, Entered(message))

@@ -118,7 +118,7 @@ class _Run:
             down = sum(not each.up for each in self.nodes.values())
             if node.up and down < self.faults + dice.chance(200):
                 node.crash(power=dice.chance(200))
-                self._start_within(node, 4_000)
+                self._start_within(node, dice.pick((4_000, 12_000)))
         elif kind == 3:
             one, other = dice.some(sorted(self.nodes), 2)
             self.nodes[one].flap(self.nodes[other])
@@ -128,7 +128,8 @@ class _Run:
         else:
             node = self.nodes[dice.pick(sorted(self.nodes))]
             node.asleep_until = world.now + dice.between(100, 3_000)
-        self.pass_ms(dice.between(1, 3_000) if dice.chance(700) else dice.between(1, 200))
+        # Longer than clocks may differ, or within one view change.
+        self.pass_ms(dice.between(1, dice.pick((200, 3_000, 3_000, 9_000))))
 
     def _start_within(self, node: LinkedNode, limit_ms: int) -> None:
         def start() -> None:

@@ -112,6 +112,36 @@ def test_no_full_window_is_met_with_more_than_the_longest_patience(lab: Lab) -> 
     assert suspects(replica)
 
 
+def ordered_on(lab: Lab, replica: Driven, duration_ms: int) -> None:
+    """Idle blocks are ordered, and nobody else votes for their headers."""
+    end = replica.now + duration_ms
+    while replica.now < end:
+        height = replica.replica.state().ordered + 1
+        replica.order(lab, height, lab.batch(time_ms=1_700_000_000_000 + replica.now - 1_000))
+        replica.wait(min(lab.parameters.idle_block_ms, end - replica.now))
+
+
+def test_blocks_that_are_ordered_and_never_certified_are_not_waited_for_longer_than_the_longest_patience() -> None:
+    lab = Lab(window=32)
+    replica = lab.replica()
+    ordered_on(lab, replica, lab.parameters.max_timeout_ms - 10)
+    assert not suspects(replica)
+    replica.wait(20)
+    assert suspects(replica)
+
+
+def test_who_doubts_while_nothing_is_certified_may_be_the_one_who_cannot_order() -> None:
+    lab = Lab(window=32)
+    replica = lab.replica()
+    patience_ms = 4 * lab.parameters.base_timeout_ms
+    ordered_on(lab, replica, patience_ms - 500)
+    replica.receive(lab.suspect(3))
+    replica.wait(480)
+    assert not suspects(replica)
+    assert replica.replica.state().active
+    assert {m.view for m in sent(replica.wait(50), msg.ViewChange) if isinstance(m, msg.ViewChange)} == {1}
+
+
 def test_syncs_that_bring_nothing_are_no_progress(lab: Lab) -> None:
     replica = lab.replica()
     digests = [replica.order(lab, height, lab.batch(str(height))) for height in (1, 2)]
