@@ -4,12 +4,12 @@ import pytest
 
 from carbonnode.chain.genesis import Parameters
 from carbonnode.consensus import liveness
-from carbonnode.sim import Simulation
+from carbonnode.sim import Simulation, losses
 from carbonnode.sim.losses import lose
 from tests.simulation.test_scenarios import run_for, time_to_next_block
 
 BOUND_MS = 15_000
-"""Two seconds until an idle block is due, four time-outs of a full window, and view changes that find others' disks and executors slow; most seen: 9.2 s."""
+"""Two seconds until an idle block is due, four time-outs of a full window, and view changes that find others' disks and executors slow; most seen: 13.2 s."""
 
 
 @pytest.mark.parametrize(("replicas", "window", "count"), [(4, 32, 20), (4, 4, 10), (4, 1, 10), (7, 8, 5)])
@@ -37,7 +37,8 @@ def test_who_comes_back_late_votes_on_what_the_dead_one_helped_to_order() -> Non
 def test_a_network_that_asks_for_nothing_again_stands_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound bites: links lose what is under way when they break, and here nobody says it again."""
     monkeypatch.setattr(liveness, "maintain", lambda _core: None)
-    assert max(lose(seed).longest_ms for seed in range(8)) > BOUND_MS
+    monkeypatch.setattr(losses, "GIVE_UP_MS", BOUND_MS + 1)
+    assert any(lose(seed).longest_ms > BOUND_MS for seed in range(8))
 
 
 def test_the_same_seed_is_the_same_loss() -> None:
