@@ -55,7 +55,7 @@ class Intake:
                 message = decode_message(frame)
             except PeerViolation as error:
                 self._blame(peer, BAD_MESSAGE_POINTS, str(error))
-                return
+                break  # the rest of this read is dropped; what came before it was said in time
             self.received += 1
             if self._messages_of[peer] >= MOST_OF_A_PEER or self._bytes_of[peer] >= BYTES_OF_A_PEER:
                 self.dropped[peer] += 1

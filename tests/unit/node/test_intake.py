@@ -71,6 +71,9 @@ async def test_faults_are_the_peers_and_foreign_epochs_are_dropped(desk: Desk) -
     desk.intake.take("super-2", [b"junk", encode_message(good)])
     assert "bad-message" in desk.blamed[-1][1] or "refused" in desk.blamed[-1][1]
     assert len(desk.delivered) == 1
+    # What stood in front of the junk isn't held up until something else comes.
+    desk.intake.take("super-2", [encode_message(good), b"junk", encode_message(good)])
+    assert len(desk.delivered) == 2
 
 
 async def test_a_flood_of_one_peer_costs_nobody_else_a_message(desk: Desk) -> None:
