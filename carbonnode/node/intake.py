@@ -50,12 +50,13 @@ class Intake:
 
     def take(self, peer: str, frames: list[bytes]) -> None:
         """Frames of one read from a validator's link."""
+        malformed: list[PeerViolation] = []
         for frame in () if self._stopped else frames:
             try:
                 message = decode_message(frame)
             except PeerViolation as error:
-                self._blame(peer, BAD_MESSAGE_POINTS, str(error))
-                break  # the rest of this read is dropped; what came before it was said in time
+                malformed.append(error)
+                continue
             self.received += 1
             if self._messages_of[peer] >= MOST_OF_A_PEER or self._bytes_of[peer] >= BYTES_OF_A_PEER:
                 self.dropped[peer] += 1
@@ -63,6 +64,8 @@ class Intake:
             self._messages_of[peer] += 1
             self._bytes_of[peer] += len(frame)
             self._waiting.append((peer, message, len(frame)))
+        if malformed:  # once a read, or a flood of garbage would be one of log lines
+            self._blame(peer, BAD_MESSAGE_POINTS * len(malformed), f"{len(malformed)} messages are malformed, the first: {malformed[0]}")
         if self._task is not None and not self._task.done():
             return
         if len(self._waiting) <= INLINE_MESSAGES:
